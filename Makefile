@@ -1,0 +1,56 @@
+# Everything from a fresh clone: `make demo` shows it, `make test` proves it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := clientlib failover tests $(wildcard bench)
+
+.PHONY: help venv java demo test unit lint format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## make the virtual environment
+
+# Any Python from 3.11 on that has venv will do.
+$(STAMP): pyproject.toml
+	@python=$$(for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	    "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	      && { echo "$$p"; break; }; done); \
+	  if [ -z "$$python" ]; then \
+	    echo "Python 3.11 or newer with its venv module is missing" \
+	         "(Debian and Ubuntu: apt-get install python3 python3-venv)" >&2; exit 1; fi; \
+	  test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+java:
+	@scripts/setup-java
+
+demo: venv java ## real Kafka, a planned switch and a failback under load, and the verdict
+	@$(BIN)/failover demo
+
+test: lint java ## lint, and all tests, on real Kafka too
+	$(BIN)/python -m pytest
+
+unit: venv ## the tests that need no Kafka
+	$(BIN)/python -m pytest -m 'not lab'
+
+lint: venv ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## let ruff format and fix
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: venv java ## measure pauses and throughput on real Kafka
+	$(BIN)/python bench/run.py
+
+clean: ## take down a lab in .lab, and remove what make and the tools made
+	@if [ -f .lab/lab.json ] && [ -x $(BIN)/failover ]; then $(BIN)/failover lab down; fi
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

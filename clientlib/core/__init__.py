@@ -1,0 +1,1 @@
+"""The clients' decisions, without I/O, clock or randomness of their own."""

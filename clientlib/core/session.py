@@ -1,0 +1,417 @@
+"""The consumer's session: what a member does with each logical partition that it owns.
+
+One *seat* per (cluster, logical partition) that the group gave to this member. A seat looks at the
+group's commits, does its duty (``core.duty``) and, on the active cluster, reads by the gate::
+
+    LOOKING --commits read--> duty --Read--------------------------> READING
+       ^                       |----Retoken, Take, Reset--> COMMITTING --ok--^
+       |                       |----Release--------------> COMMITTING --> RESTING
+       |                       `----Wait--(look again)--.
+       `------------------------------------------------'
+    READING --drained--> READING (next span)      READING --epoch changed--> LOOKING or release
+
+Events are methods, each returns the commands that the shell must perform, in order. No I/O, no
+clock: ``now`` is passed in (seconds, monotonic).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from clientlib.core import duty as duties
+from clientlib.core.duty import Vector
+from clientlib.core.seat import (
+    Align,
+    Command,
+    CommitVectors,
+    ReadCommits,
+    ResolveReset,
+    Seat,
+    SeatKey,
+    Stage,
+    Start,
+    Stop,
+)
+from clientlib.core.tracker import Span, Tracker
+from clientlib.protocol import ledger as ledgers
+from clientlib.protocol.errors import LedgerUnknownError
+from clientlib.protocol.ledger import NeedsAlignment, Settled
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import View
+from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    ticket: int = 0
+    done: bool = True
+
+
+class Session:
+    """All seats of one member, and the rules that move them."""
+
+    def __init__(self, naming: Naming, aliases: Iterable[ClusterAlias]) -> None:
+        self._naming = naming
+        self._aliases = tuple(aliases)
+        self._view = View()
+        self._ticket = 0
+        self._reads = {alias: _Outstanding() for alias in self._aliases}
+        self._starting: list[Seat] = []
+        self.seats: dict[SeatKey, Seat] = {}
+
+    # -- what the shell asks ---------------------------------------------------------------
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The current epoch, None while no state is known."""
+        return self._view.state.epoch if self._view.state else None
+
+    def reading(self) -> dict[SeatKey, Seat]:
+        """Return the seats that the application reads from."""
+        return {key: seat for key, seat in self.seats.items() if seat.stage is Stage.READING}
+
+    @property
+    def settled(self) -> bool:
+        """Say whether every seat reads or rests: nothing is on its way."""
+        return all(seat.stage in {Stage.READING, Stage.RESTING} for seat in self.seats.values())
+
+    def next_look(self) -> float | None:
+        """Return when the next look at commits is due."""
+        due = [seat.look_at for seat in self.seats.values() if seat.stage is Stage.LOOKING]
+        return min(due, default=None)
+
+    def log_name(self, origin: ClusterAlias, topic: str, cluster: ClusterAlias) -> str:
+        """Return the physical topic that carries an origin's records on a cluster."""
+        return self._naming.log_name(origin, topic, cluster)
+
+    # -- events ----------------------------------------------------------------------------
+
+    def on_state(self, view: View, now: float) -> list[Command]:
+        """A state (or more of the ledger) was seen."""
+        before, self._view = self.epoch, view
+        if self.epoch is None:
+            return []
+        if before == self.epoch:
+            return self._retry_ledger(now)
+        commands = self._stop_all_reading()
+        for seat in self.seats.values():
+            if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
+                offsets = seat.pending.offsets
+                seat.pending = Position(self._counter, seat.key.cluster, offsets)
+            elif seat.stage is not Stage.READING:
+                seat.look(self._next_ticket())
+        return [*commands, *self._look(now)]
+
+    def on_owned(
+        self, cluster: ClusterAlias, partitions: Iterable[Partition], now: float
+    ) -> list[Command]:
+        """The group of one cluster gave this member logical partitions."""
+        for partition in partitions:
+            key = SeatKey(cluster, partition)
+            self.seats[key] = Seat(key)
+            self.seats[key].look(self._next_ticket())
+        return self._look(now)
+
+    def on_disowned(
+        self, cluster: ClusterAlias, partitions: Iterable[Partition], *, lost: bool
+    ) -> list[Command]:
+        """The group takes partitions back: stop what is read; forget them after ``disowned``."""
+        spans = {}
+        for partition in partitions:
+            seat = self.seats.get(SeatKey(cluster, partition))
+            if seat is not None and seat.stage is Stage.READING:
+                spans[partition] = _span(seat)
+        return [Stop(cluster, spans, lost)] if spans else []
+
+    def forget(self, cluster: ClusterAlias, partitions: Iterable[Partition]) -> None:
+        """Drop the seats of partitions that the group has taken back."""
+        for partition in partitions:
+            self.seats.pop(SeatKey(cluster, partition), None)
+
+    def on_commits(
+        self,
+        cluster: ClusterAlias,
+        ticket: int,
+        vectors: Mapping[Partition, Vector] | None,
+        now: float,
+    ) -> list[Command]:
+        """The commits of one cluster were read (None: it did not answer)."""
+        read = self._reads[cluster]
+        if ticket == read.ticket:
+            read.done = True
+        positions: dict[ClusterAlias, dict[Partition, Position]] = {}
+        commands: list[Command] = []
+        for seat in self.seats.values():
+            if seat.stage is not Stage.LOOKING or ticket < seat.since:
+                continue
+            if vectors is None:
+                seat.wait(f"{cluster} does not answer", now)
+            elif seat.key.partition in vectors:
+                seat.vectors[cluster] = vectors[seat.key.partition]
+            own = cluster == seat.key.cluster and vectors is not None
+            commands += self._decide(seat, now, first=own)
+            self._collect(seat, positions)
+        commands += [CommitVectors(on, by) for on, by in positions.items()]
+        return [*commands, *self._start_ready(), *self._look(now)]
+
+    def on_aligned(
+        self, key: SeatKey, ticket: int, offsets: Mapping[ClusterAlias, Offset] | None, now: float
+    ) -> list[Command]:
+        """The aligner found the records (None: it could not, look again)."""
+        seat = self.seats.get(key)
+        if seat is None or seat.ticket != ticket or seat.stage is not Stage.ALIGNING:
+            return []
+        if offsets is None or seat.pending is None:
+            return self._again(seat, "the records could not be aligned", now)
+        known = {**seat.pending.offsets, **offsets}
+        return self._commit(seat, Position(seat.pending.epoch, key.cluster, known))
+
+    def on_resolved(
+        self, key: SeatKey, ticket: int, offsets: Mapping[ClusterAlias, Offset] | None, now: float
+    ) -> list[Command]:
+        """``auto.offset.reset`` was resolved (None: the cluster did not answer)."""
+        seat = self.seats.get(key)
+        if seat is None or seat.ticket != ticket or seat.stage is not Stage.RESETTING:
+            return []
+        if offsets is None or self.epoch is None:
+            return self._again(seat, "the logs' bounds could not be read", now)
+        return self._commit(seat, Position(self.epoch.counter, key.cluster, offsets))
+
+    def on_committed(
+        self, cluster: ClusterAlias, results: Mapping[Partition, bool | None], now: float
+    ) -> list[Command]:
+        """Vectors were committed (True), refused (False), or nobody knows (None: look again)."""
+        for partition, ok in results.items():
+            seat = self.seats.get(SeatKey(cluster, partition))
+            if seat is None or seat.stage is not Stage.COMMITTING:
+                continue
+            pending, epoch = seat.pending, self.epoch
+            if epoch is not None and pending is not None and seat.processed and ok is False:
+                # still its owner: what the application has processed is not given up
+                seat.pending = Position(epoch.counter, cluster, pending.offsets)
+                seat.wait("the commit was refused", now)
+            elif not ok or pending is None or epoch is None or pending.epoch != epoch.counter:
+                seat.look(self._next_ticket())
+                seat.wait("the commit was refused", now)
+            elif cluster != epoch.cluster:
+                seat.stage, seat.processed = Stage.RESTING, False
+            else:
+                self._open(seat, pending, now)
+        return [*self._start_ready(), *self._look(now)]
+
+    def on_drained(self, partitions: Iterable[Partition]) -> list[Command]:
+        """The application was given everything of the current spans: stop them, read the next."""
+        commands: list[Command] = []
+        for partition in partitions:
+            for seat in self._of(partition):
+                span = _span(seat)
+                if seat.tracker is not None:
+                    seat.tracker.drain()
+                commands.append(Stop(seat.key.cluster, {partition: span}))
+        return commands
+
+    def on_stopped(
+        self, cluster: ClusterAlias, partitions: Iterable[Partition], now: float
+    ) -> list[Command]:
+        """The application's ``on_revoke`` has run: read the next span, or commit the new token.
+
+        On a cluster that is not active any more that commit releases the partition; on the active
+        one (two switches were slept through) it is home still, and reads on from it.
+        """
+        releases: dict[Partition, Position] = {}
+        for partition in partitions:
+            seat = self.seats.get(SeatKey(cluster, partition))
+            if seat is None or seat.tracker is None or seat.base is None or self.epoch is None:
+                continue
+            if seat.base.epoch == self.epoch.counter:
+                self._next_span(seat)
+            else:
+                seat.stage, seat.processed, seat.looks = Stage.COMMITTING, True, 0
+                seat.pending = Position(self.epoch.counter, cluster, seat.tracker.vector())
+                releases[partition] = seat.pending
+        commands: list[Command] = [CommitVectors(cluster, releases)] if releases else []
+        return [*commands, *self._start_ready(), *self._look(now)]
+
+    def on_tick(self, now: float) -> list[Command]:
+        """Time has passed."""
+        due: dict[ClusterAlias, dict[Partition, Position]] = {}
+        for key, seat in self.seats.items():
+            again = seat.stage is Stage.COMMITTING and seat.processed and seat.look_at <= now
+            if again and seat.pending is not None:
+                due.setdefault(key.cluster, {})[key.partition] = seat.pending
+        return [*(CommitVectors(on, by) for on, by in due.items()), *self._look(now)]
+
+    # -- rules -----------------------------------------------------------------------------
+
+    @property
+    def _counter(self) -> int:
+        return self.epoch.counter if self.epoch is not None else 0
+
+    def _next_ticket(self) -> int:
+        self._ticket += 1
+        return self._ticket
+
+    def _of(self, partition: Partition) -> list[Seat]:
+        return [s for s in self.reading().values() if s.key.partition == partition]
+
+    def _stop_all_reading(self) -> list[Command]:
+        by_cluster: dict[ClusterAlias, dict[Partition, Span]] = {}
+        for key, seat in self.reading().items():
+            by_cluster.setdefault(key.cluster, {})[key.partition] = _span(seat)
+        return [Stop(cluster, spans) for cluster, spans in by_cluster.items()]
+
+    def _retry_ledger(self, now: float) -> list[Command]:
+        for seat in self.seats.values():
+            if seat.stage is Stage.LOOKING:
+                seat.look_at = min(seat.look_at, now)
+        return self._look(now)
+
+    def _wanted(self, seat: Seat) -> tuple[ClusterAlias, ...]:
+        """Return the clusters whose commits this seat needs: its own first, the rest if unsure."""
+        me = seat.key.cluster
+        return tuple(a for a in self._aliases if a != me) if me in seat.vectors else (me,)
+
+    def _look(self, now: float) -> list[Command]:
+        """Ask for commits: one read per cluster at a time, for all seats that want it."""
+        if self.epoch is None:
+            return []
+        wanted: dict[ClusterAlias, set[Partition]] = {}
+        for seat in self.seats.values():
+            if seat.stage is Stage.LOOKING and seat.look_at <= now:
+                for cluster in self._wanted(seat):
+                    wanted.setdefault(cluster, set()).add(seat.key.partition)
+        commands: list[Command] = []
+        for cluster, partitions in wanted.items():
+            read = self._reads[cluster]
+            if read.done:
+                read.ticket, read.done = self._next_ticket(), False
+                commands.append(ReadCommits(cluster, tuple(sorted(partitions)), read.ticket))
+        return commands
+
+    def _decide(self, seat: Seat, now: float, *, first: bool) -> list[Command]:
+        """Do the seat's duty as far as it is known; ``first``: only its own commits are read."""
+        if self._view.state is None:
+            return []
+        me, epochs = seat.key.cluster, self._view.state.epochs
+        vectors = {alias: seat.vectors.get(alias) for alias in self._aliases}
+        match duties.duty(me, epochs, vectors):
+            case duties.Read():
+                self._open(seat, seat.vectors[me].position(), now)
+            case duties.Retoken() | duties.Release():
+                offsets = _complete(seat.vectors[me], seat.vectors[me].position().offsets)
+                seat.pending = Position(epochs[-1].counter, me, offsets)
+                seat.stage = Stage.COMMITTING
+            case duties.Rest():
+                seat.stage = Stage.RESTING
+            case duties.Take(source):
+                return self._take(seat, source, now)
+            case duties.Reset():
+                seat.stage, seat.ticket = Stage.RESETTING, self._next_ticket()
+                origins = tuple(sorted(seat.vectors[me].logs))
+                return [ResolveReset(seat.key, origins, seat.ticket)]
+            case duties.Wait(reason) if first:
+                seat.why, seat.look_at = reason, now  # the others are asked at once
+            case duties.Wait(reason):
+                if me in seat.vectors:
+                    seat.wait(reason, now)
+        return []
+
+    def _take(self, seat: Seat, source: ClusterAlias, now: float) -> list[Command]:
+        """Move the position that ``source`` has released, origin by origin."""
+        assert self._view.state is not None  # noqa: S101 - the caller has checked
+        me, (topic, number) = seat.key.cluster, seat.key.partition
+        epoch, book = self._view.state.epoch, self._view.of_topic(topic)
+        settled: dict[ClusterAlias, Offset] = {}
+        tasks: dict[ClusterAlias, NeedsAlignment] = {}
+        try:
+            for origin, at in seat.vectors[source].position().offsets.items():
+                answer = ledgers.settle(
+                    book, number, origin=origin, at=at, source=source, target=me
+                )
+                if isinstance(answer, Settled):
+                    settled[origin] = answer.offset
+                else:
+                    tasks[origin] = answer
+        except LedgerUnknownError as error:
+            seat.wait(str(error), now)
+            return []
+        here = seat.vectors[me].logs
+        absent = [o for o in (*tasks, *(o for o, at in settled.items() if at)) if o not in here]
+        if absent:
+            seat.wait(f"{me} has no copy of {topic} from {', '.join(absent)} yet", now)
+            return []
+        seat.pending = Position(epoch.counter, me, _complete(seat.vectors[me], settled))
+        if not tasks:
+            seat.stage = Stage.COMMITTING
+            return []
+        seat.stage, seat.ticket = Stage.ALIGNING, self._next_ticket()
+        return [Align(seat.key, source, tasks, seat.ticket)]
+
+    def _again(self, seat: Seat, why: str, now: float) -> list[Command]:
+        looks = seat.looks
+        seat.look(self._next_ticket())
+        seat.looks = looks
+        seat.wait(why, now)
+        return self._look(now)
+
+    def _commit(self, seat: Seat, position: Position) -> list[Command]:
+        seat.stage, seat.pending = Stage.COMMITTING, position
+        return [CommitVectors(seat.key.cluster, {seat.key.partition: position})]
+
+    @staticmethod
+    def _collect(seat: Seat, positions: dict[ClusterAlias, dict[Partition, Position]]) -> None:
+        """Gather the commits that deciding has made due, so that one request carries them all."""
+        if seat.stage is Stage.COMMITTING and seat.pending is not None:
+            positions.setdefault(seat.key.cluster, {})[seat.key.partition] = seat.pending
+
+    def _open(self, seat: Seat, position: Position, now: float) -> None:
+        """Begin to read from a position that carries the current token."""
+        seat.base, seat.tracker, seat.pending = position, Tracker(dict(position.offsets)), None
+        seat.processed = False
+        try:
+            self._next_span(seat)
+        except LedgerUnknownError as error:
+            seat.look(self._next_ticket())
+            seat.wait(str(error), now)
+
+    def _next_span(self, seat: Seat) -> None:
+        """Add the next span by the gate, from the delivered position (else one would loop)."""
+        assert seat.tracker is not None  # noqa: S101 - set by _open
+        topic, number = seat.key.partition
+        book = self._view.of_topic(topic)
+        delivered = dict(seat.tracker.base)
+        for span in seat.tracker.spans:
+            reached = span.end if span.drained and span.end is not None else span.next
+            delivered[span.origin] = max(delivered.get(span.origin, 0), reached)
+        here = Position(0, seat.key.cluster, delivered)
+        read = ledgers.gate(book, here, number)
+        floor = next(
+            r.start for r in book.ranges(number, seat.key.cluster) if r.epoch == read.epoch
+        )
+        name = self._naming.log_name(read.origin, topic, seat.key.cluster)
+        seat.tracker.begin(Span(read.origin, name, read.at, read.end, floor=floor))
+        seat.stage = Stage.READING
+        self._starting.append(seat)
+
+    def _start_ready(self) -> list[Command]:
+        """Return one Start per cluster for the spans begun since the last call: add all at once."""
+        by_cluster: dict[ClusterAlias, dict[Partition, Span]] = {}
+        for seat in self._starting:
+            if seat.stage is Stage.READING:
+                by_cluster.setdefault(seat.key.cluster, {})[seat.key.partition] = _span(seat)
+        self._starting.clear()
+        return [Start(cluster, spans) for cluster, spans in by_cluster.items()]
+
+
+def _complete(here: Vector, offsets: Mapping[ClusterAlias, Offset]) -> dict[ClusterAlias, Offset]:
+    """Return a position for every log that exists on a cluster: one not started is at 0.
+
+    So the whole vector carries the token, also in a log that appeared after the group began.
+    """
+    return {origin: offsets.get(origin, 0) for origin in sorted(here.logs)}
+
+
+def _span(seat: Seat) -> Span:
+    """Return what a reading seat reads."""
+    if seat.tracker is None or seat.tracker.current is None:
+        raise AssertionError(f"seat {seat.key} reads nothing")
+    return seat.tracker.current

@@ -1,0 +1,1 @@
+"""The clients' edge: ports, and their adapters on confluent-kafka."""

@@ -1,0 +1,171 @@
+"""confluent-kafka at the edge: handles with the right settings, and whether a cluster answers."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from clientlib.settings import Cluster
+
+log = logging.getLogger("clientlib.kafka")
+
+_DOWN = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - confluent-kafka's public spelling
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+
+
+class MonotonicClock:
+    """The real clock."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return Unix time in milliseconds."""
+        return int(time.time() * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def unreachable(error: KafkaException) -> bool:
+    """Say whether an error means that nobody answered (confluent-kafka's own flag does not)."""
+    return error.args[0].code() in _DOWN
+
+
+class Quiet:
+    """Takes a handle's errors: an unreachable standby is our business, told once a minute."""
+
+    def __init__(self, alias: str, what: str) -> None:
+        self._alias, self._what = alias, what
+        self._next = 0.0
+
+    def __call__(self, error: KafkaError) -> None:
+        """Log an error, rate-limited."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + 60
+            log.info("%s: %s: %s", self._alias, self._what, error.str())
+
+
+class _OncePerMinute(logging.Filter):
+    """Lets librdkafka say the same kind of thing about the same handle once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide about one line; its first word is librdkafka's kind (FAIL, REQTMOUT, ...)."""
+        kind, now = record.getMessage().partition(" ")[0], time.monotonic()
+        if now < self._next.get(kind, 0.0):
+            return False
+        self._next[kind] = now + 60
+        return True
+
+
+def library_log(what: str) -> logging.Logger:
+    """Return the logger for a handle's own messages, limited: a dead standby is no news."""
+    logger = logging.getLogger(f"clientlib.rdkafka.{what}")
+    if not any(isinstance(known, _OncePerMinute) for known in logger.filters):
+        logger.addFilter(_OncePerMinute())
+    return logger
+
+
+def helper_conf(cluster: Cluster, what: str, **extra: Any) -> dict[str, Any]:
+    """Return the settings of a handle of our own, which never joins a group."""
+    return {
+        **cluster.client,
+        "client.id": f"failover-{what}",
+        "error_cb": Quiet(cluster.alias, what),
+        "logger": library_log(what),
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 500,
+        **extra,
+    }
+
+
+def reader(
+    cluster: Cluster,
+    what: str,
+    group: str = "failover-reader",
+    extra: Mapping[str, Any] | None = None,
+) -> Consumer:
+    """Return a consumer for assigned reading and for reading a group's commits."""
+    settings = {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "allow.auto.create.topics": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 10,
+        "enable.partition.eof": True,
+        **(extra or {}),
+    }
+    return Consumer(helper_conf(cluster, what, **settings))
+
+
+def stable_end(admin: AdminClient, tp: TopicPartition) -> Any:
+    """Ask for the LSO of a partition; returns a future of a result with ``offset``.
+
+    The LSO, because an open transaction of a dead orchestrator hides what is behind it.
+    """
+    level = IsolationLevel.READ_COMMITTED
+    wanted = {tp: OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # confluent-kafka's own gap
+    return admin.list_offsets(wanted, request_timeout=2.0, isolation_level=level)[tp]
+
+
+class Threads:
+    """Background threads of one owner, stopped together."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self.stopping = threading.Event()
+
+    def start(self, what: str, target: Callable[[], None]) -> None:
+        """Start a daemon thread; an exception in it is logged, never swallowed."""
+
+        def run() -> None:
+            try:
+                target()
+            except Exception:
+                log.exception("%s: background thread %s failed", self._name, what)
+
+        thread = threading.Thread(target=run, name=f"{self._name}-{what}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Ask all to stop and wait for them."""
+        self.stopping.set()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def bare(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without our own ``failover.*`` keys."""
+    return {key: value for key, value in settings.items() if not key.startswith("failover.")}

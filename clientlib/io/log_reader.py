@@ -1,0 +1,136 @@
+"""Reads windows of records for the aligner, from logs that nobody here consumes."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from clientlib.io.kafka import reader, unreachable
+from clientlib.protocol.align import Aligner, Alignment, AlignRequest
+from clientlib.protocol.errors import ClusterUnreachableError
+from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.types import ClusterAlias
+from clientlib.protocol.windows import ReadWindow
+from clientlib.settings import Cluster
+
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
+_LOG_APPEND_TIME = 2
+_WINDOW_S = 5.0
+
+
+class LogReader:
+    """One reading handle per cluster, opened when it is first needed."""
+
+    def __init__(self, clusters: Mapping[ClusterAlias, Cluster]) -> None:
+        self._clusters = clusters
+        self._consumers: dict[ClusterAlias, Consumer] = {}
+        self._warm: set[tuple[ClusterAlias, str]] = set()
+        self._append_time: dict[tuple[ClusterAlias, str], bool] = {}
+
+    def align(
+        self,
+        request: AlignRequest,
+        source: tuple[ClusterAlias, TopicPartition],
+        target: tuple[ClusterAlias, TopicPartition],
+    ) -> Alignment:
+        """Drive the aligner. Raises ClusterUnreachableError when a log does not answer."""
+        aligner = Aligner(request)
+        sides = {"source": source, "target": target}
+        while (window := aligner.next_request()) is not None:
+            alias, tp = sides[window.side]
+            records, covered = self._read(alias, tp, window)
+            aligner.feed(records, covered)
+        if aligner.result is None:
+            raise AssertionError("an aligner without a request has a result")
+        return aligner.result
+
+    def bounds(self, alias: ClusterAlias, tp: TopicPartition) -> tuple[int, int]:
+        """Return log start and high watermark."""
+        try:
+            low, high = self._consumer(alias).get_watermark_offsets(tp, timeout=2.0)
+        except KafkaException as error:
+            raise self._failed(alias, error) from error
+        return low, high
+
+    def uses_append_time(self, alias: ClusterAlias, tp: TopicPartition, at: int) -> bool:
+        """Say whether the broker overwrites this log's timestamps; looked at once per topic."""
+        if (alias, tp.topic) in self._append_time:
+            return self._append_time[alias, tp.topic]
+        low, high = self.bounds(alias, tp)
+        if low >= high:
+            return False
+        window = ReadWindow("source", max(low, min(at, high - 1)), high, 1)
+        consumer = self._consumer(alias)
+        for message in self._messages(consumer, alias, tp, window):
+            self._append_time[alias, tp.topic] = message.timestamp()[0] == _LOG_APPEND_TIME
+        return self._append_time.get((alias, tp.topic), False)
+
+    def close(self) -> None:
+        """Close all handles."""
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
+
+    def _consumer(self, alias: ClusterAlias) -> Consumer:
+        if alias not in self._consumers:
+            self._consumers[alias] = reader(self._clusters[alias], "align")
+        return self._consumers[alias]
+
+    def _read(
+        self, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
+    ) -> tuple[list[LogRecord], int | None]:
+        """Return the records of a window; the second value is None when all of it was read."""
+        consumer = self._consumer(alias)
+        messages = self._messages(consumer, alias, tp, window)
+        records = [_record(message) for message in messages]
+        return records, None
+
+    def _messages(
+        self, consumer: Consumer, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
+    ) -> list[Message]:
+        found: list[Message] = []
+        deadline = time.monotonic() + _WINDOW_S
+        if (alias, tp.topic) not in self._warm:  # the first read of an unknown topic waits
+            consumer.list_topics(tp.topic, timeout=2.0)
+            self._warm.add((alias, tp.topic))
+        consumer.assign([TopicPartition(tp.topic, tp.partition, window.start)])
+        try:
+            while time.monotonic() < deadline:
+                for message in consumer.consume(min(500, window.limit + 1), 0.05):
+                    error, offset = message.error(), message.offset() or 0
+                    if error is None and offset < window.end:
+                        found.append(message)
+                    elif error is not None and error.code() != _EOF:
+                        raise self._failed(alias, KafkaException(error))
+                    if offset >= window.end - 1 or error is not None or len(found) >= window.limit:
+                        return found[: window.limit]
+        except KafkaException as error:
+            raise self._failed(alias, error) from error
+        finally:
+            consumer.unassign()
+        raise ClusterUnreachableError(f"{alias}: {tp.topic} [{tp.partition}] could not be read")
+
+    def _failed(self, alias: ClusterAlias, error: KafkaException) -> Exception:
+        if unreachable(error):
+            return ClusterUnreachableError(f"{alias} does not answer: {error}")
+        return error
+
+
+def _record(message: Message) -> LogRecord:
+    return LogRecord(
+        offset=message.offset() or 0,
+        timestamp=message.timestamp()[1] if message.timestamp()[0] else None,
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=_headers(message),
+    )
+
+
+def _bytes(data: str | bytes | None) -> bytes | None:
+    return data.encode() if isinstance(data, str) else data
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    headers: Any = message.headers() or []
+    return [(name, _bytes(value)) for name, value in headers]

@@ -1,0 +1,556 @@
+"""The consumer's shell: performs the session's commands on the members of all clusters.
+
+One thread at a time may be inside. `Runtime.turn` is one step of the loop: take what has happened
+(states, finished jobs, drained spans), let the session decide, perform. Nothing here decides about
+positions; that is ``core.session``, ``core.duty`` and ``core.tracker``.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+
+from clientlib.core.seat import (
+    Align,
+    Command,
+    CommitVectors,
+    ReadCommits,
+    ResolveReset,
+    SeatKey,
+    Start,
+    Stop,
+)
+from clientlib.core.session import Session
+from clientlib.core.tracker import Span
+from clientlib.io.commits import Commits, PhysicalKey, Track, plain
+from clientlib.io.ports import (
+    AlignDone,
+    Callback,
+    Clock,
+    CommitsDone,
+    JobDone,
+    Jobs,
+    MemberPort,
+    Message,
+    ResetDone,
+    Watch,
+)
+from clientlib.protocol.clients import Seen
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import Phase
+from clientlib.protocol.types import ClusterAlias, Partition
+
+log = logging.getLogger("clientlib.consumer")
+
+IDLE_SLICE_S = 0.02
+BUSY_SLICE_S = 0.005
+AWAKE_S = 1.0
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling of the code
+_RESET = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - as above
+
+_NOWHERE = ("", -1, Span("", "", 0, None))
+"""Stands for the partition of the last record, which a lookup need not find again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the runtime needs of the application's settings."""
+
+    group: str
+    incremental: bool = False
+    auto_commit: bool = True
+    auto_commit_interval_s: float = 5.0
+    auto_store: bool = True
+    partition_eof: bool = False
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """The application's callbacks; ``facade`` is the consumer object that it knows."""
+
+    facade: Any = None
+    on_assign: Callback | None = None
+    on_revoke: Callback | None = None
+    on_lost: Callback | None = None
+    on_commit: Callable[[Any, list[Any]], None] | None = None
+
+
+class ResetPolicy(Protocol):
+    """Finds where to read on when a log does not have the wanted offset any more."""
+
+    def __call__(self, cluster: ClusterAlias, topic: str, partition: int, at: int) -> int | None:
+        """Return where to read on instead of ``at``; None when the application gets the error."""
+        ...
+
+
+class Runtime:
+    """One wrapped consumer: members on all clusters, one session, one application."""
+
+    def __init__(
+        self,
+        options: Options,
+        naming: Naming,
+        members: Mapping[ClusterAlias, MemberPort],
+        *,
+        jobs: Jobs,
+        watch: Watch,
+        clock: Clock,
+        reset: ResetPolicy,
+    ) -> None:
+        self.options = options
+        self.naming = naming
+        self.members = members
+        self.callbacks = Callbacks()
+        self.session = Session(naming, members)
+        self.attention = True
+        self.tracks: dict[PhysicalKey, Track] = {}
+        self._near = _NOWHERE
+        self._commits = Commits(
+            naming,
+            members,
+            self.session,
+            self.tracks,
+            auto_commit=options.auto_commit,
+            auto_store=options.auto_store,
+        )
+        self.seen = Seen()
+        self._jobs, self._watch, self._clock, self._reset = jobs, watch, clock, reset
+        self._now, self._awake_until = clock.now, 0.0
+        self._version = -1
+        self._closing = False
+        self._fresh = False
+        self._active: ClusterAlias | None = None
+        self._drained: list[Partition] = []
+        self._assigned: dict[ClusterAlias, dict[PhysicalKey, Span]] = {a: {} for a in members}
+        self._paused: set[PhysicalKey] = set()
+        self._asked: dict[PhysicalKey, int] = {}
+        self._raised: Exception | None = None
+        self._unreturned: list[Message] = []
+        self._next_commit = clock.now() + options.auto_commit_interval_s
+
+    # -- the loop --------------------------------------------------------------------------
+
+    @property
+    def active(self) -> ClusterAlias | None:
+        """The cluster that the application reads from; None while no state is known."""
+        return self._active
+
+    @property
+    def member(self) -> MemberPort | None:
+        """The group member on the active cluster."""
+        return self.members[self._active] if self._active else None
+
+    def poll(self, timeout: float = -1.0) -> Message | None:
+        """Return the next record of the logical topics, as confluent-kafka's ``poll`` does."""
+        # a process that was stopped must look at the state before it goes on delivering
+        awake = not self.attention and self._now() < self._awake_until
+        if awake and self._active is not None:
+            message = self.members[self._active].poll(0)
+            if message is not None and message.error() is None:
+                topic, number, span = self._near
+                if message.partition() == number and message.topic() == topic:
+                    span.next = message.offset() + 1
+                    return message
+                track = self.tracks.get((message.topic(), message.partition()))
+                if track is not None and track.span.end is None:
+                    track.span.next = message.offset() + 1
+                    self._near = (message.topic(), message.partition(), track.span)
+                    return message
+            if message is not None:
+                taken = self._take(message)
+                if taken is not None:
+                    return taken
+        return self._poll_slowly(timeout)
+
+    def _poll_slowly(self, timeout: float) -> Message | None:
+        deadline = self._clock.now() + timeout if timeout >= 0 else float("inf")
+        while True:
+            self.turn()
+            left = max(0.0, deadline - self._clock.now())
+            member = self.member
+            if member is None or not self._fresh:
+                self._clock.sleep(min(left, BUSY_SLICE_S))
+            else:
+                message = member.poll(min(left, self._slice()))
+                taken = self._take(message) if message is not None else None
+                if taken is not None:
+                    return taken
+            if self._clock.now() >= deadline:
+                return None
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]:
+        """Return up to ``num_messages`` records, in slices so that a switch can get in between.
+
+        The batch ends early where the application's callbacks must run, so that they never run
+        between records that it has and records that it has not been given yet.
+        """
+        deadline = self._clock.now() + timeout if timeout >= 0 else float("inf")
+        result = self._unreturned = []
+        while len(result) < num_messages:
+            if self.attention:
+                if not result:
+                    self.turn()
+                elif self._pressing():
+                    break
+                else:
+                    self._breathe()
+            left = max(0.0, deadline - self._clock.now())
+            member = self.member
+            if member is None or not self._fresh:
+                self._clock.sleep(min(left, BUSY_SLICE_S))
+            else:
+                batch = member.consume(num_messages - len(result), min(left, self._slice()))
+                self._take_all(batch, result)
+                if not batch:
+                    self.attention = True
+            if self._clock.now() >= deadline:
+                break
+        self._unreturned = []
+        self.attention = True
+        return result
+
+    def _pressing(self) -> bool:
+        """Say whether something waits that must not happen in the middle of a batch."""
+        moved = self._watch.version != self._version
+        return moved or bool(self._drained) or not self.session.settled
+
+    def _breathe(self) -> None:
+        """Do what a long batch cannot put off, and nothing that runs callbacks or commits."""
+        self.attention = False
+        self._serve_standbys()
+        self._fresh = self._active is not None and self._watch.fresh(self._active)
+
+    def _slice(self) -> float:
+        return BUSY_SLICE_S if self._closing or not self.session.settled else IDLE_SLICE_S
+
+    def turn(self) -> None:
+        """Let everything that has happened since the last turn take effect."""
+        self.attention = False
+        now = self._clock.now()
+        if self._watch.version != self._version:
+            self._on_state(now)
+        for done in self._jobs.collect():
+            self._run(self._on_done(done, now))
+        if self._drained:
+            noted, self._drained = set(self._drained), []
+            tracks = tuple(self.tracks.values())  # a seek since then takes a drained span back
+            drained = {t.seat.key.partition for t in tracks if t.span.drained} & noted
+            self._run(self.session.on_drained(sorted(drained)))
+        self._run(self.session.on_tick(now))
+        self._serve_standbys()
+        self._fresh = self._active is not None and self._watch.fresh(self._active)
+        self._awake_until = now + AWAKE_S if self._fresh else 0.0
+        due = self.options.auto_commit and now >= self._next_commit
+        if due:
+            self._next_commit = now + self.options.auto_commit_interval_s
+        self._commits.in_background(due=due)
+        self.raise_pending()
+
+    def _on_state(self, now: float) -> None:
+        self._version = self._watch.version
+        view = self._watch.view()
+        if view.state is None:
+            return
+        state = view.state
+        self._closing = state.phase is not Phase.ACTIVE
+        if self._active != state.active:
+            log.info("group %s: active cluster is %s", self.options.group, state.active)
+        # the application finishes what it reads before the other cluster becomes its own
+        self._run(self.session.on_state(view, now))
+        self._active = state.active
+        self.seen = Seen(state.epoch.counter, state.revision, state.run)
+
+    def _on_done(self, done: JobDone, now: float) -> list[Command]:
+        match done:
+            case CommitsDone(cluster, ticket, vectors):
+                return self.session.on_commits(cluster, ticket, vectors, now)
+            case AlignDone(key, ticket, offsets, warnings):
+                for warning in warnings:
+                    log.warning("%s: %s", key, warning)
+                return self.session.on_aligned(key, ticket, offsets, now)
+            case ResetDone(key, ticket, offsets):
+                return self.session.on_resolved(key, ticket, offsets, now)
+
+    def _serve_standbys(self) -> None:
+        """Let the members of the other clusters run their rebalances; they fetch nothing."""
+        for alias, member in self.members.items():
+            if alias != self._active:
+                member.poll(0)
+
+    # -- records ---------------------------------------------------------------------------
+
+    def _take(self, message: Message) -> Message | None:
+        """Return the record if it is the application's to have now; note what it shows."""
+        if message.error() is not None:
+            return self._take_event(message)
+        key = (message.topic(), message.partition())
+        track = self.tracks.get(key)
+        if track is None:
+            return None
+        span, offset = track.span, message.offset()
+        if span.end is not None and offset >= span.end:
+            self._drain(track, key)
+            return None
+        span.next = offset + 1
+        if span.end is not None and span.next >= span.end:
+            self._drain(track, key)
+        return message
+
+    def _take_all(self, batch: Iterable[Message], into: list[Message]) -> None:
+        """Take a batch; it comes in runs of one partition, so what a run shares is found once."""
+        topic, number, last = "", -1, None
+        span: Span | None = None
+        for message in batch:
+            if message.error() is None:
+                if message.partition() == number and message.topic() == topic:
+                    last = message
+                    into.append(message)
+                    continue
+                if span is not None and last is not None:
+                    span.next = last.offset() + 1
+                track = self.tracks.get((message.topic(), message.partition()))
+                if track is not None and track.span.end is None:
+                    topic, number, span = message.topic(), message.partition(), track.span
+                    last = message
+                    into.append(message)
+                    continue
+            elif span is not None and last is not None:
+                span.next = last.offset() + 1
+            topic, number, last, span = "", -1, None, None
+            taken = self._take(message)
+            if taken is not None:
+                into.append(taken)
+        if span is not None and last is not None:
+            span.next = last.offset() + 1
+
+    def _take_event(self, message: Message) -> Message | None:
+        code, key = message.error().code(), (message.topic(), message.partition())
+        track = self.tracks.get(key)
+        if code == _EOF:
+            if track is None:
+                return None
+            if track.span.end is not None and message.offset() >= track.span.end:
+                self._drain(track, key)
+                return None
+            return message if self.options.partition_eof else None
+        if code == _RESET and track is not None:
+            return self._out_of_range(message, track, key)
+        named = message.topic() is not None and (message.partition() or 0) >= 0
+        return None if named and track is None else message
+
+    def _out_of_range(self, message: Message, track: Track, key: PhysicalKey) -> Message | None:
+        """Retention has passed the position: read on by ``auto.offset.reset``, and say so."""
+        offset = self._reset(track.cluster, *key, track.span.next)
+        if offset is None:
+            return message
+        log.warning(
+            "%s [%d] on %s does not have offset %d any more; reading on from %d",
+            *key, track.cluster, track.span.next, offset,
+        )  # fmt: skip
+        track.span.seek(offset)
+        if track.span.end is not None and offset >= track.span.end:
+            self._drain(track, key)
+        else:
+            self.members[track.cluster].seek(TopicPartition(*key, offset))
+        return None
+
+    def _drain(self, track: Track, key: PhysicalKey) -> None:
+        if not track.span.drained:
+            track.span.drained = True
+            log.debug("%s [%d] on %s is drained at %s", *key, track.cluster, track.span.end)
+            self._drained.append(track.seat.key.partition)
+            self.attention = True
+
+    # -- commands --------------------------------------------------------------------------
+
+    def _run(self, commands: Iterable[Command]) -> None:
+        queue = deque(commands)
+        if not queue:
+            return
+        while queue:
+            queue.extend(self._perform(queue.popleft()))
+        for cluster in self.members:
+            self._apply_assignment(cluster)
+
+    def _perform(self, command: Command) -> list[Command]:
+        match command:
+            case ReadCommits() | Align() | ResolveReset():
+                self._jobs.submit(command)
+            case CommitVectors(cluster, positions):
+                results = self._commits.commit_vectors(cluster, positions)
+                return self.session.on_committed(cluster, results, self._clock.now())
+            case Start(cluster, spans):
+                self._start(cluster, spans)
+            case Stop(cluster, spans, lost):
+                self._stop(spans, lost=lost)
+                return self.session.on_stopped(cluster, spans, self._clock.now())
+        return []
+
+    def _start(self, cluster: ClusterAlias, spans: Mapping[Partition, Span]) -> None:
+        """Give physical partitions to the application."""
+        given = []
+        for partition, span in spans.items():
+            seat = self.session.seats[SeatKey(cluster, partition)]
+            key = (span.topic, partition.number)
+            self.tracks[key] = Track(seat, span, cluster)
+            self._near = _NOWHERE
+            self._commits.begin(seat)
+            given.append(TopicPartition(*key))
+        self._call(self.callbacks.on_assign, given)
+
+    def _call(self, callback: Callback | None, partitions: list[TopicPartition]) -> None:
+        """Run the application's callback; what it raises is raised when everything is whole."""
+        if callback is None:
+            return
+        try:
+            callback(self.callbacks.facade, partitions)
+        except Exception as error:  # noqa: BLE001 - raised again by raise_pending
+            self._raised = self._raised or error
+
+    def raise_pending(self) -> None:
+        """Raise what a callback of the application has raised, as confluent-kafka's poll does."""
+        error, self._raised = self._raised, None
+        if error is not None:
+            raise error
+
+    def asked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Let the application choose where to begin: ``assign`` inside its ``on_assign``."""
+        for wanted in partitions:
+            key = (wanted.topic, wanted.partition)
+            track = self.tracks.get(key)
+            if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
+                continue
+            if wanted.offset >= 0:
+                track.span.seek(wanted.offset)
+            else:
+                self._asked[key] = wanted.offset
+
+    def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
+        """Take physical partitions from the application, and commit what it stored."""
+        keys = [(span.topic, partition.number) for partition, span in spans.items()]
+        self._take_back(keys)
+        callback = self.callbacks.on_revoke
+        if lost and self.callbacks.on_lost is not None:
+            callback = self.callbacks.on_lost
+        self._call(callback, [TopicPartition(*key) for key in keys])
+        if not lost:
+            self._commits.at_revoke([self.tracks[key].seat for key in keys if key in self.tracks])
+        for key in keys:
+            self.tracks.pop(key, None)
+            self._near = _NOWHERE
+            self._paused.discard(key)
+            self._asked.pop(key, None)
+
+    def _take_back(self, keys: Iterable[PhysicalKey]) -> None:
+        """Records of a batch that the application never got do not count as delivered."""
+        gone = set(keys)
+        for message in reversed(self._unreturned):
+            key = (message.topic(), message.partition())
+            if key in gone and key in self.tracks:
+                self.tracks[key].span.next = message.offset()
+                self.tracks[key].span.drained = False
+        self._unreturned[:] = [
+            m for m in self._unreturned if (m.topic(), m.partition()) not in gone
+        ]
+
+    def _apply_assignment(self, cluster: ClusterAlias) -> None:
+        """Make the member read exactly what the application has been given."""
+        wanted = {key: t.span for key, t in self.tracks.items() if t.cluster == cluster}
+        before = self._assigned[cluster]
+        removed = [key for key, span in before.items() if wanted.get(key) is not span]
+        added = [key for key, span in wanted.items() if before.get(key) is not span]
+        if not removed and not added:
+            return
+        member = self.members[cluster]
+        self._assigned[cluster] = wanted
+        if self.options.incremental:
+            if removed:
+                member.incremental_unassign([TopicPartition(*key) for key in removed])
+            if added:
+                member.incremental_assign([self._begin(key, wanted[key]) for key in added])
+        else:
+            member.assign([self._begin(key, span) for key, span in wanted.items()])
+            paused = [TopicPartition(*key) for key in self._paused if key in wanted]
+            if paused:
+                member.pause(paused)
+
+    def _begin(self, key: PhysicalKey, span: Span) -> TopicPartition:
+        return TopicPartition(*key, self._asked.pop(key, span.next))
+
+    # -- the groups ------------------------------------------------------------------------
+
+    def on_owned(self, cluster: ClusterAlias, partitions: Iterable[TopicPartition]) -> None:
+        """Rebalance callback of a member: hold the partitions without fetching."""
+        owned = [Partition(tp.topic, tp.partition) for tp in partitions]
+        log.debug("group %s on %s: owns %s", self.options.group, cluster, owned)
+        member = self.members[cluster]
+        if self.options.incremental:
+            member.incremental_assign([])
+        else:
+            member.assign([])
+            self._assigned[cluster] = {}
+        self._run(self.session.on_owned(cluster, owned, self._clock.now()))
+        self.attention = True
+
+    def on_disowned(
+        self, cluster: ClusterAlias, partitions: Iterable[TopicPartition], *, lost: bool
+    ) -> None:
+        """Rebalance callback of a member: the application finishes, then the partitions go."""
+        gone = [Partition(tp.topic, tp.partition) for tp in partitions]
+        log.debug("group %s on %s: loses %s", self.options.group, cluster, gone)
+        for command in self.session.on_disowned(cluster, gone, lost=lost):
+            if isinstance(command, Stop):
+                self._stop(command.spans, lost=command.lost)
+        for partition in gone:
+            self._commits.forget(SeatKey(cluster, partition))
+        self.session.forget(cluster, gone)
+        member = self.members[cluster]
+        if self.options.incremental:
+            wanted = {key for key, track in self.tracks.items() if track.cluster == cluster}
+            removed = [key for key in self._assigned[cluster] if key not in wanted]
+            for key in removed:
+                del self._assigned[cluster][key]
+            member.incremental_unassign([TopicPartition(*key) for key in removed])
+        else:
+            self._assigned[cluster] = {}
+            member.unassign()
+        self.attention = True
+
+    # -- commits ---------------------------------------------------------------------------
+
+    def commit(
+        self, offsets: list[TopicPartition] | None, *, covering: bool, asynchronous: bool
+    ) -> list[TopicPartition]:
+        """Commit for the application; see `Commits.commit`."""
+        return self._commits.commit(
+            self._active, offsets, covering=covering, asynchronous=asynchronous
+        )
+
+    def store_offsets(self, offsets: Iterable[TopicPartition]) -> None:
+        """Store offsets for the application; see `Commits.store_offsets`."""
+        self._commits.store_offsets(self._active, offsets)
+
+    def on_commit(self, error: Any, partitions: list[TopicPartition]) -> None:
+        """Take the result of an asynchronous commit of a member, and tell the application."""
+        self._commits.on_result(error, partitions)
+        if self.callbacks.on_commit is not None:
+            self.callbacks.on_commit(error, [plain(tp) for tp in partitions])
+
+    # -- what the application asks of partitions ----------------------------------------------
+
+    def pause(self, keys: Iterable[PhysicalKey]) -> None:
+        """Stop delivering some partitions; survives our own reassignments."""
+        self._paused.update(keys)
+
+    def resume(self, keys: Iterable[PhysicalKey]) -> None:
+        """Deliver some partitions again."""
+        self._paused.difference_update(keys)
+
+    def leave(self) -> None:
+        """Finish before closing: revoke everything, commit as at any revoke, own nothing."""
+        if self.tracks:
+            self._stop({t.seat.key.partition: t.span for t in self.tracks.values()}, lost=False)
+        self.session.seats.clear()

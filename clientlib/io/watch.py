@@ -1,0 +1,222 @@
+"""Follows the state topic of every cluster: the newest state reaches the clients in milliseconds.
+
+One thread and one read-committed consumer per cluster. A second thread asks the cluster twice a
+second where the topic ends; a view is *fresh* while the last such answer, younger than
+`FRESH_S`, had been read up to. So a process that was stopped for a while looks before it acts.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from clientlib.io.kafka import Threads, helper_conf, reader, stable_end
+from clientlib.protocol.errors import RecordFormatError
+from clientlib.protocol.records import TooNewError
+from clientlib.protocol.state import View, fold, merge
+from clientlib.protocol.types import ClusterAlias
+from clientlib.settings import Cluster, Settings
+
+log = logging.getLogger("clientlib.watch")
+
+FRESH_S = 2.0
+_ASK_S = 0.5
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
+
+Listener: TypeAlias = Callable[[], None]
+
+
+class _Feed:
+    """What one cluster's state topic has said so far."""
+
+    def __init__(self) -> None:
+        self.view = View()
+        self.reached = 0
+        self.complete = False
+        self.confirmed = 0.0
+        self.too_new = False
+
+
+class StateWatch:
+    """The view of one scope, shared by all clients of a process that use the same settings."""
+
+    def __init__(self, settings: Settings, scope: str) -> None:
+        self._settings, self._scope = settings, scope
+        self._partition = settings.control.partition_of(scope)
+        self._feeds = {alias: _Feed() for alias in settings.aliases}
+        self._lock = threading.Lock()
+        self._merged = View()
+        self._version = 0
+        self._listeners: list[Listener] = []
+        self._threads = Threads(f"failover-watch-{scope}")
+        for cluster in settings.clusters.values():
+            self._threads.start(f"confirm-{cluster.alias}", lambda c=cluster: self._confirm(c))  # type: ignore[misc]  # as below
+            self._threads.start(cluster.alias, lambda c=cluster: self._follow(c))  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
+
+    @property
+    def version(self) -> int:
+        """Grows whenever the view changes."""
+        return self._version
+
+    def view(self) -> View:
+        """Return what all clusters say together."""
+        return self._merged
+
+    def fresh(self, cluster: ClusterAlias) -> bool:
+        """Say whether this cluster's view was confirmed less than `FRESH_S` ago."""
+        return not self.too_new and time.monotonic() - self._feeds[cluster].confirmed < FRESH_S
+
+    def confirmed_after(self, cluster: ClusterAlias, instant: float) -> bool:
+        """Say whether everything written on this cluster by ``instant`` (monotonic) was read."""
+        return self._feeds[cluster].confirmed > instant
+
+    @property
+    def too_new(self) -> bool:
+        """Say whether a record needs a newer client: this one stops, and keeps its position."""
+        return any(feed.too_new for feed in self._feeds.values())
+
+    def listen(self, listener: Listener) -> None:
+        """Call this, on a background thread, whenever the view changes."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Stop calling it."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Stop following."""
+        self._threads.stop()
+
+    # -- threads ---------------------------------------------------------------------------
+
+    def _follow(self, cluster: Cluster) -> None:
+        level = {"isolation.level": "read_committed", "fetch.wait.max.ms": 100}
+        consumer = reader(cluster, "watch", "failover-watch", level)
+        topic = self._settings.control.state_topic
+        consumer.assign([TopicPartition(topic, self._partition, OFFSET_BEGINNING)])
+        feed = self._feeds[cluster.alias]
+        try:
+            while not self._threads.stopping.is_set():
+                self._step(consumer, feed, cluster.alias)
+        finally:
+            consumer.close()
+
+    def _step(self, consumer: Consumer, feed: _Feed, alias: ClusterAlias) -> None:
+        """Take the records that are there; a transaction's records become visible together."""
+        message = consumer.poll(0.25)
+        if message is None:
+            return
+        error = message.error()
+        if error is None:
+            feed.view = self._apply(feed, alias, message.key(), message.value())
+            reached = (message.offset() or 0) + 1
+        elif error.code() == _EOF:
+            reached = message.offset() or 0
+            feed.complete = True
+        else:
+            log.debug("%s: state topic: %s", alias, error.str())
+            return
+        if feed.complete:
+            self._publish(alias)
+        feed.reached = max(feed.reached, reached)  # after publishing: what is reached can be seen
+
+    def _apply(self, feed: _Feed, alias: str, key: bytes | None, value: bytes | None) -> View:
+        try:
+            return fold(feed.view, self._scope, [(key, value)])
+        except TooNewError:
+            if not feed.too_new:
+                log.exception("%s: clients of this version must stop writing", alias)
+            feed.too_new = True
+        except RecordFormatError:
+            log.exception("%s: a record of the state topic was ignored", alias)
+        return feed.view
+
+    def _publish(self, alias: ClusterAlias) -> None:
+        with self._lock:
+            merged = merge(feed.view for feed in self._feeds.values() if feed.complete)
+            if merged == self._merged:
+                return
+            self._merged = merged
+            self._version += 1
+        state = merged.state
+        if state is not None:
+            log.debug("%s: %s, phase %s", alias, state.order, state.phase)
+        for listener in tuple(self._listeners):
+            listener()
+
+    def _confirm(self, cluster: Cluster) -> None:
+        """Ask one cluster, again and again, where its state topic ends."""
+        admin = AdminClient(helper_conf(cluster, "confirm"))
+        tp = TopicPartition(self._settings.control.state_topic, self._partition)
+        while not self._threads.stopping.wait(_ASK_S):
+            asked = time.monotonic()
+            try:
+                end = stable_end(admin, tp).result(timeout=1.0).offset
+            except (KafkaException, TimeoutError):
+                _forget_leaders(admin, tp.topic)
+                continue
+            if end >= 0:  # a broker that goes down answers with no offset, and no error
+                self._confirmed(self._feeds[cluster.alias], end, asked)
+
+    def _confirmed(self, feed: _Feed, end: int, asked: float) -> None:
+        """Wait a little for what was just written to be read, then call the view confirmed."""
+        deadline = time.monotonic() + 0.3
+        while feed.reached < end and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if feed.reached >= end:
+            before, feed.confirmed = feed.confirmed, asked
+            if asked - before >= FRESH_S:
+                for listener in tuple(self._listeners):
+                    listener()
+
+
+def _forget_leaders(admin: AdminClient, topic: str) -> None:
+    """Make a handle look up leaders again.
+
+    After a restart of the broker an AdminClient goes on with the old leader epoch for ever
+    (FENCED_LEADER_EPOCH), unless somebody asks it for metadata.
+    """
+    with contextlib.suppress(KafkaException):
+        admin.list_topics(topic, timeout=1.0)
+
+
+_shared: dict[tuple[str, str], tuple[StateWatch, int]] = {}
+_shared_lock = threading.Lock()
+
+
+def _identity(settings: Settings, scope: str) -> tuple[str, str]:
+    addresses = sorted((alias, c.bootstrap) for alias, c in settings.clusters.items())
+    return f"{settings.digest} {addresses}", scope
+
+
+def shared_watch(settings: Settings, scope: str) -> StateWatch:
+    """Return the process's watch for these settings and scope; give it back when done."""
+    identity = _identity(settings, scope)
+    with _shared_lock:
+        watch, users = _shared.get(identity) or (StateWatch(settings, scope), 0)
+        _shared[identity] = (watch, users + 1)
+        return watch
+
+
+def give_back(settings: Settings, scope: str) -> None:
+    """Close the shared watch when its last user has given it back."""
+    identity = _identity(settings, scope)
+    with _shared_lock:
+        watch, users = _shared[identity]
+        if users > 1:
+            _shared[identity] = (watch, users - 1)
+            return
+        del _shared[identity]
+    watch.close()

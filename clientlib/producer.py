@@ -1,0 +1,565 @@
+"""`FailoverProducer`: ``confluent_kafka.Producer`` that writes to the active cluster only.
+
+While the scope is closing it takes records, up to the queue's limit, and hands none over; on the
+new epoch it goes on at the new cluster in the same order. Records stay untouched, delivery reports
+come from the application's own ``poll`` and ``flush``.
+"""
+
+import itertools
+import logging
+import os
+import socket
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, NamedTuple, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from clientlib.core.producer_session import Command, Flush, Open, ProducerSession, Shut, Stage
+from clientlib.io import options as opts
+from clientlib.io.fast_path import FastPath
+from clientlib.io.kafka import Threads, library_log
+from clientlib.io.registry import Registry
+from clientlib.io.watch import give_back, shared_watch
+from clientlib.origin import Origin
+from clientlib.protocol.clients import Client, Role
+from clientlib.protocol.errors import NotSupportedError
+from clientlib.version import VERSION
+
+log = logging.getLogger("clientlib.producer")
+
+_TICK_S = 0.02
+_OPEN_TICK_S = 0.1  # while open: changes of the state wake the agent; the rest is not urgent
+_RENEW_S = 0.1
+_DEFAULT_QUEUE = 100_000
+_DEFAULT_MAX_BYTES = 1_000_000
+_POLL_SLICE_S = 0.1
+_PURGED = KafkaError._PURGE_QUEUE  # noqa: SLF001 - confluent-kafka's public spelling
+_FULL = KafkaError._QUEUE_FULL  # noqa: SLF001 - as above
+
+Report = Callable[[Any, Any], None]
+
+
+class _Record(NamedTuple):
+    """A record that the application has handed to us while nothing may be written.
+
+    The fields are the arguments of ``confluent_kafka.Producer.produce``, in its order.
+    """
+
+    topic: str
+    value: Any
+    key: Any
+    partition: int
+    callback: Report
+    on_delivery: None
+    timestamp: int
+    headers: Any
+
+
+class FailoverProducer(Producer):
+    """Drop-in for ``confluent_kafka.Producer``; see the module's docstring.
+
+    Takes the same settings, and ``failover.*`` as `FailoverConsumer` does. ``acks=all`` and
+    idempotence are forced (``failover.idempotence: false`` refuses). Raises ConfigurationError for
+    a wrong setting, NotSupportedError for transactions.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        settings = opts.merged(args, kwargs)
+        self._handles: dict[str, Producer] = {}
+        self._fast = FastPath(self._produce_slowly)
+        if type(self).produce is FailoverProducer.produce:  # nobody overrides it: one call less
+            self.produce = self._fast.produce  # type: ignore[method-assign]
+        self._direct: Callable[..., None] | None = None
+        self._valid_until = 0.0
+        if not opts.wanted(settings):
+            warnings.warn(
+                "FailoverProducer without failover.config is a plain producer", stacklevel=2
+            )
+            super().__init__(settings)
+            return
+        if "transactional.id" in settings:
+            raise NotSupportedError("transactional.id: a transaction cannot follow a switch")
+        self._options = opts.options(settings)
+        self._idempotent = settings.get("failover.idempotence", True)
+        self._limit = int(settings.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
+        self._lock = threading.Lock()
+        self._target = ""
+        self._waiting: deque[tuple[_Record, Report | None]] = deque()
+        self._held: deque[tuple[str, Report, Any, Any]] = deque()
+        self._reporting = ""
+        self._serving_for_application = True
+        self._draining = ""
+        self._closed = False
+        self._default_report = settings.get("on_delivery") or settings.get("dr_cb")
+        self._fast.remember(None, self._reporter(self._default_report))
+        self._session = ProducerSession()
+        self._todo: deque[Command] = deque()
+        self._opened_since: float | None = None
+        self._overdue = False
+        self._max_bytes = int(settings.get("message.max.bytes", _DEFAULT_MAX_BYTES))
+        handles = {a: Producer(self._conf(a)) for a in self._options.failover.aliases}
+        self._watch = shared_watch(self._options.failover, self._options.scope)
+        self._handles = handles
+        self._wakeup = threading.Event()
+        self._watch.listen(self._wakeup.set)
+        self._threads = Threads("failover-producer")
+        failover = self._options.failover
+        self._registries = {a: Registry(failover, a) for a in failover.aliases}
+        self._registry_locks = {a: threading.Lock() for a in failover.aliases}
+        self._threads.start("agent", self._follow)
+        for alias in failover.aliases:
+            self._threads.start(f"register-{alias}", lambda a=alias: self._stay_registered(a))  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
+
+    def _conf(self, alias: str) -> dict[str, Any]:
+        conf = self._options.conf(alias)
+        if self._idempotent:
+            conf |= {"acks": "all", "enable.idempotence": True}
+        for name in ("on_delivery", "dr_cb"):
+            conf.pop(name, None)
+        for name in ("error_cb", "stats_cb", "throttle_cb"):
+            if name in conf:
+                conf[name] = self._only_active(alias, conf[name])
+        conf.setdefault("error_cb", lambda error: log.debug("%s: %s", alias, error))
+        conf.setdefault("logger", library_log("producer"))
+        return conf
+
+    def _only_active(self, alias: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            return callback(*args) if self._target in {alias, ""} else None
+
+        return call
+
+    # -- the application's side --------------------------------------------------------------
+
+    def produce(  # noqa: PLR0917 - the signature is confluent-kafka's
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        partition: int = -1,
+        callback: Report | None = None,
+        on_delivery: Report | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Take a record. Raises BufferError when the queue is full, as confluent-kafka does."""
+        self._fast.produce(topic, value, key, partition, callback, on_delivery, timestamp, headers)
+
+    def _produce_slowly(  # noqa: PLR0917 - as `produce`
+        self,
+        topic: str,
+        value: Any,
+        key: Any,
+        partition: int,
+        report: Report | None,
+        _on_delivery: None,
+        timestamp: int,
+        headers: Any,
+    ) -> None:
+        """Take a record with another callback than the last one, or while writes are closed."""
+        if not self._handles:
+            super().produce(topic, value, key, partition, report, None, timestamp, headers)
+            return
+        # Nearly every application gives the same callback each time; a wrapper for each record
+        # costs more than all the rest.
+        deliver = self._reporter(report or self._default_report)
+        self._fast.remember(report, deliver)
+        with self._lock:
+            if self._direct is not None:
+                if monotonic() < self._valid_until:
+                    self._direct(topic, value, key, partition, deliver, None, timestamp, headers)
+                    return
+                # this process was stopped for so long that nobody waits for it any more
+                self._shut()
+                self._overdue = True
+            # a record's time is when the application produced it, not when it was let through
+            timestamp = timestamp or int(time.time() * 1000)
+            record = _Record(topic, value, key, partition, deliver, None, timestamp, headers)
+            self._take(record, report or self._default_report)
+
+    def _shut(self) -> None:
+        """Hand nothing over any more; the lock is held."""
+        self._direct = None
+        self._fast.shut()
+
+    def _take(self, record: _Record, report: Report | None) -> None:
+        """Keep a record until writes are open; the lock is held."""
+        if self._closed:
+            raise RuntimeError("Producer has been closed")
+        size = sum(len(_checked(part)) for part in (record.value, record.key))
+        if size > self._max_bytes:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        if len(self._waiting) >= self._limit:
+            raise BufferError(KafkaError(_FULL, "Local: Queue full"))
+        self._waiting.append((record, report))
+
+    def _reporter(self, report: Report | None) -> Report:
+        """Return what reports now, or keeps it for the application's poll while the agent flushes.
+
+        A function of its own, since it runs for every record: a bound method costs 50 ns more.
+        """
+        if report is None:
+            return _ignore
+        producer, held = self, self._held
+
+        def deliver(error: Any, message: Any) -> None:
+            if producer._serving_for_application:
+                report(error, message)
+            else:
+                held.append((producer._draining, report, error, message))
+
+        return deliver
+
+    def produce_batch(self, topic: str, messages: list[dict[str, Any]], *a: Any, **k: Any) -> int:
+        """Take a batch of records; returns how many were taken."""
+        if not self._handles:
+            return super().produce_batch(topic, messages, *a, **k)
+        names = ("partition", "callback", "on_delivery")
+        common = {**dict(zip(names, a, strict=False)), **k}
+        taken = 0
+        for message in messages:
+            try:
+                self.produce(topic, **{**common, **message})
+            except (BufferError, KafkaException) as error:
+                message["_error"] = error.args[0]
+                continue
+            taken += 1
+        return taken
+
+    def poll(self, timeout: float = -1) -> int:
+        """Serve delivery reports; returns how many."""
+        if not self._handles:
+            return super().poll(timeout)
+        served = self._serve_held()
+        deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            if self._target:
+                self._reporting = self._target
+                wait = 0 if served else min(left, _POLL_SLICE_S)
+                served += self._handles[self._target].poll(wait)
+            else:
+                time.sleep(min(left, _TICK_S))
+            served += self._serve_held()
+            if served or left <= 0:
+                return served
+
+    def origin(self, message: Message) -> Origin | None:
+        """Say, inside a delivery callback, which cluster took the record; None when plain."""
+        if not self._handles or message.topic() is None:
+            return None
+        cluster, offset = self._reporting, message.offset()
+        topic, partition = str(message.topic()), message.partition() or 0
+        return Origin(cluster, topic, partition, cluster, -1 if offset is None else offset)
+
+    def _serve_held(self) -> int:
+        """Run the reports that came in while the agent was flushing."""
+        for count in itertools.count():
+            try:
+                self._reporting, report, error, message = self._held.popleft()
+            except IndexError:
+                return count
+            report(error, message)
+        raise AssertionError("unreachable")  # pragma: no cover - itertools.count is endless
+
+    def flush(self, timeout: float = -1) -> int:
+        """Wait until every record taken so far is reported; returns how many are left."""
+        if not self._handles:
+            return super().flush(timeout)
+        deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
+        while True:
+            self._serve_held()
+            left = max(0.0, deadline - time.monotonic())
+            if self._target and len(self._handles[self._target]):
+                self._reporting = self._target
+                self._handles[self._target].flush(min(left, _POLL_SLICE_S))
+            elif left > 0 and len(self):
+                time.sleep(min(left, 0.005))
+            remaining = len(self)
+            if not remaining or left <= 0:
+                return remaining
+
+    def __len__(self) -> int:
+        if not self._handles:
+            return super().__len__()
+        # a standby's handle holds no records, only events that the agent serves
+        handed_over = len(self._handles[self._target]) if self._target else 0
+        return handed_over + len(self._waiting) + len(self._held)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
+        """Give up records that are not delivered yet; each is reported as purged."""
+        if not self._handles:
+            super().purge(in_queue, in_flight, blocking)
+            return
+        with self._lock:
+            waiting, self._waiting = (
+                (self._waiting, deque()) if in_queue else (deque(), self._waiting)
+            )
+        for record, report in waiting:
+            self._refuse(record, report, KafkaError(_PURGED))
+        self._serve_held()
+        for handle in self._handles.values():
+            handle.purge(in_queue, in_flight, blocking)
+
+    def close(self, timeout: float = -1) -> Any:
+        """Flush, leave the registry, stop the threads."""
+        if not self._handles:
+            return super().close()
+        if self._closed:
+            return True
+        self.flush(timeout)
+        with self._lock:
+            self._closed = True
+            self._shut()
+        self._watch.unlisten(self._wakeup.set)
+        self._threads.stop()
+        give_back(self._options.failover, self._options.scope)
+        return len(self) == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the rest goes to the active cluster ---------------------------------------------------
+
+    def _active(self) -> Producer:
+        return self._handles[self._target or next(iter(self._handles))]
+
+    def list_topics(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask the active cluster."""
+        return (
+            self._active().list_topics(*args, **kwargs)
+            if self._handles
+            else super().list_topics(*args, **kwargs)
+        )
+
+    def cluster_id(self, timeout: float = -1) -> Any:
+        """Return the active cluster's id."""
+        return self._active().cluster_id(timeout) if self._handles else super().cluster_id(timeout)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Set the credentials on every cluster's handle."""
+        if not self._handles:
+            super().set_sasl_credentials(username, password)
+        for handle in self._handles.values():
+            handle.set_sasl_credentials(username, password)
+
+    def _no_transactions(self) -> NotSupportedError:
+        return NotSupportedError("transactional.id is not set, and cannot be for this producer")
+
+    def init_transactions(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a transaction cannot follow a switch."""
+        if self._handles:
+            raise self._no_transactions()
+        super().init_transactions(*args, **kwargs)
+
+    def begin_transaction(self) -> None:
+        """Refuse: a transaction cannot follow a switch."""
+        if self._handles:
+            raise self._no_transactions()
+        super().begin_transaction()
+
+    def commit_transaction(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a transaction cannot follow a switch."""
+        if self._handles:
+            raise self._no_transactions()
+        super().commit_transaction(*args, **kwargs)
+
+    def abort_transaction(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a transaction cannot follow a switch."""
+        if self._handles:
+            raise self._no_transactions()
+        super().abort_transaction(*args, **kwargs)
+
+    def send_offsets_to_transaction(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a transaction cannot follow a switch."""
+        if self._handles:
+            raise self._no_transactions()
+        super().send_offsets_to_transaction(*args, **kwargs)
+
+    # -- the agent: follows the state ------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """For readiness probes: waiting, open, closing or closed."""
+        if self._closed:
+            return "closed"
+        return self._session.stage.value if self._handles else "plain"
+
+    def _client(self) -> Client:
+        return Client(
+            id=self._options.ident,
+            role=Role.PRODUCER,
+            scope=self._options.scope,
+            version=VERSION,
+            digest=self._options.failover.digest,
+            ttl_ms=self._options.ttl_ms,
+            seen=self._session.seen,
+            quiesced=self._session.quiesced,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+
+    def _follow(self) -> None:
+        """Follow the state until closed: be registered, then obey.
+
+        Whatever goes wrong in one turn (an application's callback that raises, say) is logged and
+        the turn is taken again: a producer that stops obeying would hold up every switch.
+        """
+        while not self._threads.stopping.is_set():
+            steady = self._session.stage is Stage.OPEN and not self._todo
+            self._wakeup.wait(_OPEN_TICK_S if steady else _TICK_S)
+            self._wakeup.clear()
+            try:
+                self._step()
+                for alias, handle in self._handles.items():
+                    if alias != self._target:
+                        handle.poll(0)
+            except Exception:
+                log.exception("a turn of the producer's agent failed; taking it again")
+
+    def _step(self) -> None:
+        # what is confirmed is asked before the view is taken: never the other way round
+        sinces = {alias: registry.since for alias, registry in self._registries.items()}
+        confirmed = {
+            alias: since is not None and self._watch.confirmed_after(alias, since)
+            for alias, since in sinces.items()
+        }
+        state = self._watch.view().state
+        if state is None or self._watch.too_new:
+            self._do(self._session.on_lapsed())
+            return
+        cluster = state.active
+        seen = self._session.seen
+        changed = self._session.on_state(state)
+        if changed:
+            self._todo.clear()  # what was under way is overtaken
+        self._do(changed)
+        if self._lapsed():
+            self._do(self._session.on_lapsed())
+        if self._session.seen != seen and not changed and self._session.quiesced:
+            self._register(cluster)
+        opening = self._session.on_registered(cluster, ok=confirmed[cluster] and not self._todo)
+        if opening:
+            self._opened_since = sinces[cluster]
+        self._do(opening)
+
+    def _lapsed(self) -> bool:
+        """Say whether the registration under which this producer opened has ended."""
+        if not self._target or self._session.stage is not Stage.OPEN:
+            return False
+        registry = self._registries[self._target]
+        overdue, self._overdue = self._overdue, False
+        return overdue or registry.lapsed() or registry.since != self._opened_since
+
+    def _do(self, commands: Iterable[Command]) -> None:
+        """Work off commands in order; what is not finished goes on in the next turn."""
+        self._todo.extend(commands)
+        while self._todo and self._perform(self._todo[0]):
+            self._todo.popleft()
+
+    def _register(self, cluster: str) -> bool:
+        with self._registry_locks[cluster]:
+            kept = self._registries[cluster].keep(self._client())
+        if cluster == self._target or not self._target:
+            self._stand_until(self._registries[cluster].valid_until)
+        return kept
+
+    def _stand_until(self, until: float) -> None:
+        self._valid_until = until
+        self._fast.extend(until)
+
+    def _stay_registered(self, cluster: str) -> None:
+        """Be registered on every cluster ahead, so that a switch does not wait for it."""
+        while not self._threads.stopping.wait(_RENEW_S):
+            if self._watch.view().state is not None:
+                self._register(cluster)
+        with self._registry_locks[cluster]:
+            self._registries[cluster].close()
+
+    def _perform(self, command: Command) -> bool:
+        """Do one command as far as it goes without waiting; say whether it is finished."""
+        match command:
+            case Shut():
+                with self._lock:
+                    self._shut()
+                return self._fast.over()
+            case Flush(cluster):
+                return self._drain(cluster)
+            case Open(cluster):
+                return self._open(cluster)
+
+    def _drain(self, cluster: str) -> bool:
+        """Flush what was handed over; its reports wait for the application's own poll."""
+        handle = self._handles[cluster]
+        self._draining, self._serving_for_application = cluster, False
+        try:
+            handle.flush(0.05)
+        finally:
+            self._serving_for_application = True
+        if len(handle):
+            self._wakeup.set()
+            return False
+        self._session.on_flushed()
+        self._register(cluster)
+        log.debug("quiesced, %d records wait", len(self._waiting))
+        return True
+
+    def _open(self, cluster: str) -> bool:
+        """Hand over what waits, in order, then let the application write directly."""
+        handle = self._handles[cluster]
+        self._target = cluster
+        self._stand_until(self._registries[cluster].valid_until)
+        with self._lock:
+            while self._waiting and self._hand_over(handle, *self._waiting[0]):
+                self._waiting.popleft()
+            if not self._waiting and not self._closed:
+                self._direct = handle.produce
+                self._fast.open(self._direct, self._valid_until)
+        if self._waiting:
+            self._wakeup.set()
+        return not self._waiting
+
+    def _hand_over(self, handle: Producer, record: _Record, report: Report | None) -> bool:
+        """Say whether the record is dealt with: handed over, or refused and reported."""
+        try:
+            handle.produce(*record)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._refuse(record, report, error.args[0])
+        except (TypeError, ValueError) as error:
+            self._refuse(record, report, KafkaError(KafkaError.INVALID_RECORD, str(error)))
+        return True
+
+    def _refuse(self, record: _Record, report: Report | None, error: KafkaError) -> None:
+        """Report a record that was never handed over, from the application's own next poll."""
+        if report is not None:
+            value, key = _checked(record.value), _checked(record.key)
+            message = Message(topic=record.topic, value=value, key=key, error=error)
+            self._held.append((self._target, report, error, message))
+
+
+def _checked(data: Any) -> bytes:
+    """Return a record's key or value as bytes. Raises TypeError as confluent-kafka does."""
+    if data is None:
+        return b""
+    if isinstance(data, str):
+        return data.encode()
+    if not isinstance(data, bytes):
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'")
+    return data
+
+
+def _ignore(_error: Any, _message: Any) -> None:
+    """Take the report of a record whose application asked for none."""

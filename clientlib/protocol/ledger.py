@@ -1,0 +1,191 @@
+"""The ledger of a logical topic, the gate and the move: the rules of order in one place.
+
+Each origin (cluster on which a record was first written) has exactly one log on each cluster: the
+topic itself at home, its remote copy elsewhere. Epochs cut those logs into ranges::
+
+    epoch          1 (LEFT)          2 (RIGHT)        3 (LEFT)        4 (RIGHT, open)
+    log of LEFT    [0, e1)                            [e1, e3)
+    log of RIGHT                     [0, e2)                          [e2, ...
+
+The *end* of an epoch is written once per (epoch, partition, cluster) and never decided again; its
+start on a cluster is that log's previous end there, else 0.
+
+* **Gate.** A group may read the first epoch that it has not finished, nothing else.
+* **Move.** Each origin alone: start to start, end to end, inside to the same record.
+
+Rules: DESIGN section 2. It is Kafka's leader-epoch cache, one level up.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from clientlib.protocol.errors import LedgerUnknownError
+from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Position
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedEpoch:
+    """The ends of one closed epoch of one topic.
+
+    ``ends`` maps cluster, then partition, to the end of the epoch in the log that carries it
+    there. A cluster without an entry has not been written yet; a partition without an entry in a
+    cluster's map was empty. ``skip`` maps them to offsets ``[first, end)`` *behind* the epoch's end
+    in the log of its cluster that nobody is to read: records that the dead cluster held and that
+    their producers have written again elsewhere.
+    """
+
+    epoch: Epoch
+    ends: Mapping[ClusterAlias, Mapping[int, Offset]]
+    skip: Mapping[ClusterAlias, Mapping[int, tuple[tuple[Offset, Offset], ...]]] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Epochs of one logical topic, oldest first, the last one open.
+
+    ``closed`` has an entry for each closed epoch in which the topic held records; an epoch
+    without an entry was empty for this topic (the topic did not exist yet, say).
+    """
+
+    epochs: tuple[Epoch, ...]
+    closed: Mapping[int, ClosedEpoch] = field(default_factory=dict)
+
+    def end(self, counter: int, partition: int, cluster: ClusterAlias, start: Offset) -> Offset:
+        """Return the end of a closed epoch on ``cluster``; an empty epoch ends at its start.
+
+        Raises LedgerUnknownError when the ends on that cluster have not been written yet.
+        """
+        entry = self.closed.get(counter)
+        if entry is None:
+            return start
+        if cluster not in entry.ends:
+            raise LedgerUnknownError(f"epoch {counter} has no ends on {cluster} yet")
+        return max(start, entry.ends[cluster].get(partition, start))
+
+    def skipped(
+        self, partition: int, cluster: ClusterAlias, origin: ClusterAlias
+    ) -> tuple[tuple[Offset, Offset], ...]:
+        """Return the offsets that nobody is to read in an origin's log on a cluster."""
+        rows = (entry for entry in self.closed.values() if entry.epoch.cluster == origin)
+        found = (entry.skip.get(cluster, {}).get(partition, ()) for entry in rows)
+        return tuple(sorted(span for spans in found for span in spans))
+
+    def ranges(self, partition: int, cluster: ClusterAlias) -> Iterator["Range"]:
+        """Yield each epoch's range on ``cluster``, in the order in which a group reads them."""
+        start: dict[ClusterAlias, Offset] = {}
+        for epoch in self.epochs:
+            begin = start.get(epoch.cluster, 0)
+            if epoch is self.epochs[-1]:
+                yield Range(epoch, begin, None)
+                return
+            end = self.end(epoch.counter, partition, cluster, begin)
+            yield Range(epoch, begin, end)
+            start[epoch.cluster] = end
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An epoch's records in one log: ``[start, end)``; the open epoch has no end."""
+
+    epoch: Epoch
+    start: Offset
+    end: Offset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a group may read now: the log of ``origin`` from ``at``, up to ``end`` if closed."""
+
+    epoch: Epoch
+    origin: ClusterAlias
+    at: Offset
+    end: Offset | None
+
+
+def gate(ledger: Ledger, position: Position, partition: int) -> Read:
+    """Return the first range that the group has not finished.
+
+    Raises LedgerUnknownError when an end that decides it is not written yet.
+    """
+    for span in ledger.ranges(partition, position.cluster):
+        origin = span.epoch.cluster
+        at = max(position.offsets.get(origin, 0), span.start)
+        if span.end is None or at < span.end:
+            return Read(span.epoch, origin, at, span.end)
+    raise AssertionError("the last epoch of a ledger is open")  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The ledger alone says where the position is on the other cluster."""
+
+    offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAlignment:
+    """The position lies inside a range: the same record must be found in the other log.
+
+    ``source`` and ``target`` are the range's bounds in the two logs; None is the log's end.
+    """
+
+    position: Offset
+    source: tuple[Offset, Offset | None]
+    target: tuple[Offset, Offset | None]
+
+
+def settle(
+    ledger: Ledger,
+    partition: int,
+    *,
+    origin: ClusterAlias,
+    at: Offset,
+    source: ClusterAlias,
+    target: ClusterAlias,
+) -> Settled | NeedsAlignment:
+    """Say what the ledger knows of one origin's position when it moves from source to target.
+
+    Raises LedgerUnknownError when an end on either cluster is not written yet.
+    """
+    there: Offset = 0
+    begin: Offset = 0
+    pairs = zip(ledger.ranges(partition, source), ledger.ranges(partition, target), strict=True)
+    for here, other in pairs:
+        if here.epoch.cluster != origin:
+            continue
+        if at <= here.start:
+            return Settled(other.start)
+        if here.end is None or other.end is None:
+            return NeedsAlignment(at, (here.start, None), (other.start, None))
+        if at < here.end:
+            return NeedsAlignment(at, (here.start, here.end), (other.start, other.end))
+        begin, there = here.end, other.end
+    if at == begin:
+        return Settled(there)
+    return NeedsAlignment(at, (begin, None), (there, None))
+
+
+Align = Callable[[ClusterAlias, NeedsAlignment], Offset]
+"""Finds the same record in the other log: (origin, task) to offset there."""
+
+
+def move(
+    ledger: Ledger,
+    position: Position,
+    partition: int,
+    *,
+    epoch: int,
+    on: ClusterAlias,
+    align: Align,
+) -> Position:
+    """Return the position on cluster ``on`` under the token of the epoch with that counter.
+
+    Every origin moves alone; moving there and back is the identity at range bounds.
+    """
+    offsets: dict[ClusterAlias, Offset] = {}
+    for origin, at in position.offsets.items():
+        task = settle(ledger, partition, origin=origin, at=at, source=position.cluster, target=on)
+        offsets[origin] = task.offset if isinstance(task, Settled) else align(origin, task)
+    return Position(epoch, on, offsets)

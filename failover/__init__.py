@@ -1,0 +1,1 @@
+"""The orchestrator: observe, name, decide, plan, journal, act."""

@@ -1,0 +1,345 @@
+"""What each phase of a run does through the ports: one act, one event. No loops, no sleeping.
+
+Every act is idempotent: done again after a crash or an unknown outcome, it comes to the same.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from clientlib.protocol.clients import Registration, Role
+from clientlib.protocol.errors import RemoteError
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import State, View, merge
+from clientlib.protocol.token import Token, decode
+from clientlib.protocol.types import ClusterAlias, Offset, Partition
+from clientlib.settings import Settings
+from failover.copies import CopyWatch, Route
+from failover.core import journal, publish
+from failover.core.machine import (
+    ClosingAcknowledged,
+    CommitAcknowledged,
+    CommitFound,
+    CommitMissing,
+    CopyHolds,
+    EndsConfirmed,
+    EndsGrew,
+    EndsRead,
+    Event,
+    GroupsMoved,
+    Growth,
+    IntentAcknowledged,
+    OutcomeUnknown,
+    Pending,
+    Prepared,
+    ProducersQuiesced,
+    Reopened,
+    Run,
+    RunPhase,
+    Verified,
+    WriteFailed,
+)
+from failover.core.plan import Creation
+from failover.io.ports import Outcome, Ports, Record, Status
+from failover.prepare import Preparation, with_owed
+
+Act = Callable[[Run], Event]
+
+
+class Acts:
+    """The acts of one run, in one process. What they remember only saves time."""
+
+    def __init__(self, settings: Settings, scope: str, naming: Naming, ports: Ports) -> None:
+        self._naming = naming
+        self._ports = ports
+        self._store = ports.store
+        self._admin = ports.admin
+        self._preparation = Preparation(settings, scope, naming, ports)
+        self._views: Mapping[ClusterAlias, View] = {}
+        self._known = View()
+        self._noted = self._told = False
+        self._watch: CopyWatch | None = None
+        self._suspect: set[ClusterAlias] = set()
+        self.table: Mapping[RunPhase, Act] = {
+            RunPhase.PREPARING: self._prepare,
+            RunPhase.CLOSING: self._close,
+            RunPhase.QUIESCING: self._quiesce,
+            RunPhase.MEASURING: self._measure,
+            RunPhase.COPYING: self._compare,
+            RunPhase.CONFIRMING: self._confirm,
+            RunPhase.INTENDING: self._intend,
+            RunPhase.COMMITTING: self._commit,
+            RunPhase.RESOLVING: self._resolve,
+            RunPhase.MOVING: self._move,
+            RunPhase.VERIFYING: self._verify,
+            RunPhase.UNDOING: self._undo,
+        }
+
+    def knows(self, views: Mapping[ClusterAlias, View]) -> None:
+        """Take what was read under the lock: nobody else writes it from now on."""
+        self._views = views
+        self._known = merge(views.values())
+
+    def create(self, missing: Iterable[Creation]) -> None:
+        """Create topics that a plan found missing: a standby joins only where they are."""
+        self._preparation.create(missing)
+
+    def record(self, run: Run) -> None:
+        """Write the journal entry for a run that has ended, with old runs' entries deleted."""
+        entries: list[Record] = [journal.entry(run), *journal.expired(self._known, run.scope)]
+        outcomes = self._store.publish(dict.fromkeys((run.source, run.target), entries))
+        left = {alias for alias, outcome in outcomes.items() if not outcome.done}
+        if left:  # an end that is not written would be taken up again for ever
+            self._suspect |= left
+            self._reacquire()
+            self._store.publish(dict.fromkeys(sorted(left - self._suspect), entries))
+
+    # -- before anything is closed ---------------------------------------------------------------
+
+    def _prepare(self, run: Run) -> Event:
+        if not self._noted:
+            writes = {alias: [journal.entry(run)] for alias in (run.source, run.target)}
+            noted = self._event(self._store.publish(writes), Pending(()))
+            if not isinstance(noted, Pending):
+                return noted
+            self._noted = True
+            self._store.clients(self._naming.aliases)  # connected before writes close
+        event = self._preparation.look(run, self._known, self._views)
+        if isinstance(event, Prepared):
+            prepared = replace(run, topics=event.topics, owed=event.owed)
+            self._copy_watch(prepared).look_ahead()
+        return event
+
+    # -- closed: every millisecond counts --------------------------------------------------------
+
+    def _close(self, run: Run) -> Event:
+        outcomes = self._both(run, publish.closing(run))
+        return self._event(outcomes, ClosingAcknowledged())
+
+    def _quiesce(self, run: Run) -> Event:
+        found = self._store.clients([run.source])
+        if run.source not in found:
+            return Pending((f"cluster {run.source} cannot be read",))
+        producers = [r for r in found[run.source].values() if r.client.role is Role.PRODUCER]
+        now_ms = self._ports.clock.now_ms()
+        expired = [r.client.id for r in producers if r.expired(now_ms)]
+        holdouts = [r for r in producers if not r.expired(now_ms) and not _quiet(run, r)]
+        skipped = [r.client.id for r in holdouts if r.client.id in run.request.skip_clients]
+        waiting = tuple(_described(r) for r in holdouts if r.client.id not in skipped)
+        if waiting:
+            return Pending(waiting)
+        return ProducersQuiesced(
+            tuple(f"producer {name}: registration expired, not waited for" for name in expired)
+            + tuple(f"producer {name}: skipped as asked, not quiesced" for name in skipped)
+        )
+
+    def _measure(self, run: Run) -> Event:
+        unknown = self._preparation.unprepared(run)
+        if unknown:
+            return EndsGrew(unknown)
+        ends = self._source_ends(run)
+        parts = [Partition(p.topic, p.number) for p in ends]
+        stable = self._admin.stable_ends(run.source, parts)
+        hanging = sorted(p for p in parts if stable[p] < ends[p])
+        if hanging:
+            return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in hanging))
+        return EndsRead(ends)
+
+    def _compare(self, run: Run) -> Event:
+        watch = self._watch or self._copy_watch(run)
+        wrong = watch.too_short(run.ends)
+        if wrong:
+            return Pending(wrong)
+        copies, missing = watch.look(run.ends)
+        if not missing:
+            return CopyHolds(copies)
+        growth = () if run.request.tolerate_late else self._growth(run)
+        return EndsGrew(growth) if growth else Pending(missing)
+
+    def _confirm(self, run: Run) -> Event:
+        growth = self._growth(run)
+        if growth and not run.request.tolerate_late:
+            return EndsGrew(growth)
+        return EndsConfirmed(tuple(f"late: {_grown(g)}" for g in growth))
+
+    def _intend(self, run: Run) -> Event:
+        """Write the intent. Only the old side must have it: the commit asks the new one anyway."""
+        outcomes = self._both(run, publish.intent(run))
+        return self._event({run.source: outcomes[run.source]}, IntentAcknowledged())
+
+    def _commit(self, run: Run) -> Event:
+        outcome = self._store.publish({run.target: self._commit_for(run, run.target)})[run.target]
+        if not outcome.done:
+            self._suspect.add(run.target)
+        return self._event({run.target: outcome}, CommitAcknowledged())
+
+    def _commit_for(self, run: Run, alias: ClusterAlias) -> list[Record]:
+        """Return the commit with every ledger record that the cluster lacks."""
+        ledger = publish.ledger_of(run, self._known)
+        lacks = publish.lacking(run.scope, ledger, self._views.get(alias, View()))
+        return self._records(run, publish.committed(run), lacks)
+
+    def _resolve(self, run: Run) -> Event:
+        view = self._settled(run.target)
+        if view is None:
+            return Pending((f"cluster {run.target} cannot be read",))
+        return CommitFound() if publish.shows_commit(run, view) else CommitMissing()
+
+    # -- after the commit ------------------------------------------------------------------------
+
+    def _move(self, run: Run) -> Event:
+        self._tell_others(run)
+        try:
+            missing = self._unmoved(run)
+        except RemoteError as error:
+            return Pending((str(error),))
+        return Pending(missing) if missing else GroupsMoved()
+
+    def _verify(self, run: Run) -> Event:
+        try:
+            growth = self._growth(run) if run.ends else ()
+        except RemoteError as error:
+            return Verified((f"the old side could not be looked at: {error}",))
+        return Verified(tuple(f"late: {_grown(g)}" for g in growth))
+
+    def _undo(self, run: Run) -> Event:
+        """Reopen the old side; with an intent only if the new side shows that nothing committed."""
+        if run.intent:
+            view = self._settled(run.target)
+            if view is None:
+                return Pending((f"cluster {run.target} must be readable: an intent was written",))
+            if publish.shows_commit(run, view):
+                return CommitFound()
+        self._reacquire()
+        outcomes = self._both(run, publish.reopened(run))
+        if not outcomes[run.source].done:
+            return Pending((outcomes[run.source].why,))
+        return Reopened()
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _both(self, run: Run, state: State) -> Mapping[ClusterAlias, Outcome]:
+        records = self._records(run, state)
+        outcomes = self._store.publish({run.source: records, run.target: records})
+        self._suspect |= {a for a, o in outcomes.items() if o.status is not Status.DONE}
+        return outcomes
+
+    def _records(self, run: Run, state: State, more: Iterable[Record] = ()) -> list[Record]:
+        return [*more, journal.entry(run), (state.key(), state.value())]
+
+    def _event(self, outcomes: Mapping[ClusterAlias, Outcome], done: Event) -> Event:
+        for outcome in outcomes.values():
+            if outcome.status is Status.UNKNOWN:
+                return OutcomeUnknown(outcome.why)
+        for outcome in outcomes.values():
+            if outcome.status is Status.FAILED:
+                return WriteFailed(outcome.why)
+        return done
+
+    def _reacquire(self) -> None:
+        """Make the writers usable again whose last write failed or has no known outcome."""
+        if self._suspect:
+            outcomes = self._store.acquire(sorted(self._suspect))
+            self._suspect -= {alias for alias, outcome in outcomes.items() if outcome.done}
+
+    def _settled(self, alias: ClusterAlias) -> View | None:
+        """Return a cluster's view after settling whatever write may be under way there."""
+        self._suspect.add(alias)
+        self._reacquire()
+        return None if alias in self._suspect else self._store.views().get(alias)
+
+    def _source_ends(self, run: Run) -> dict[Partition, Offset]:
+        """Return the end of T[p] for every logical partition (at home it has its own name)."""
+        parts = [Partition(t, number) for t, count in run.topics.items() for number in range(count)]
+        return dict(self._admin.ends(run.source, parts))
+
+    def _growth(self, run: Run) -> tuple[Growth, ...]:
+        now = self._admin.ends(run.source, list(run.ends))
+        return tuple(
+            Growth(part.topic, part.number, end, now[part])
+            for part, end in sorted(run.ends.items())
+            if now[part] > end
+        )
+
+    def _copy_watch(self, run: Run) -> CopyWatch:
+        known = with_owed(self._known, run)
+        here = publish.starts(run.base, run.topics, known, run.source)
+        there = publish.starts(run.base, run.topics, known, run.target)
+        starts = {part: (here[part], there[part]) for part in here}
+        route = Route(run.source, run.source, run.target)
+        ports = self._ports
+        self._watch = CopyWatch(
+            ports.admin,
+            ports.reader,
+            self._naming,
+            route,
+            starts,
+            closed=run.request.tolerate_late,  # then the copy goes on behind the range
+        )
+        return self._watch
+
+    def _tell_others(self, run: Run) -> None:
+        """Bring every readable cluster up to date, as far as it still lacks something."""
+        if not self._told and run.ends:
+            self._told = True
+            others = [alias for alias in self._views if alias != run.target]
+            self._store.publish({alias: self._commit_for(run, alias) for alias in others})
+            return
+        views = self._store.views()
+        everything = merge(views.values())
+        if everything.state is None:
+            return
+        writes = {}
+        for alias, view in views.items():
+            lacks = list(publish.lacking(run.scope, everything.ledger, view))
+            if lacks or view.state is None or view.state.order < everything.state.order:
+                writes[alias] = self._records(run, everything.state, lacks)
+        if writes:
+            self._store.publish(writes)
+
+    def _unmoved(self, run: Run) -> tuple[str, ...]:
+        now_ms = self._ports.clock.now_ms()
+        wanted = _subscriptions(self._store.clients(self._naming.aliases), now_ms)
+        if not wanted:
+            return ()
+        commits = self._admin.commits(run.target, sorted(wanted))
+        token = Token(run.epoch.counter, run.target)
+        return tuple(
+            f"group {group}: {topic}[{number}]"
+            for group, topics in sorted(wanted.items())
+            for topic in sorted(topics & run.topics.keys())
+            for number in range(run.topics[topic])
+            if not _carries(commits[group].get(Partition(topic, number)), token)
+        )
+
+
+def _quiet(run: Run, registration: Registration) -> bool:
+    client = registration.client
+    closing = publish.closing(run).order
+    return client.quiesced and (client.seen.epoch, client.seen.revision) >= closing
+
+
+def _described(registration: Registration) -> str:
+    client = registration.client
+    where = f" on {client.host} (pid {client.pid})" if client.host else ""
+    return f"producer {client.id}{where}"
+
+
+def _grown(growth: Growth) -> str:
+    return f"{growth.topic}[{growth.partition}] grew from {growth.was} to {growth.now}"
+
+
+def _subscriptions(
+    clients: Mapping[ClusterAlias, Mapping[str, Registration]], now_ms: int
+) -> dict[str, set[str]]:
+    """Return the logical topics of every group with a living member, on whatever cluster."""
+    wanted: dict[str, set[str]] = {}
+    for by in clients.values():
+        for registration in by.values():
+            client = registration.client
+            if client.role is Role.CONSUMER and not registration.expired(now_ms):
+                wanted.setdefault(client.group, set()).update(client.topics)
+    return wanted
+
+
+def _carries(commit: object, token: Token) -> bool:
+    return commit is not None and decode(getattr(commit, "metadata", "")).token == token

@@ -1,0 +1,49 @@
+"""What a checker returns, and whom it judges."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from failover.checkers.events import Event
+
+
+class Kind(StrEnum):
+    """Names of the anomalies; each is defined by the checker of that name."""
+
+    LOST = "lost"
+    REPEATED = "repeated"
+    OUT_OF_ORDER = "out-of-order"
+    SKIPPED = "skipped"
+    TWO_ACTIVE_WRITERS = "two-active-writers"
+    EPOCH_GOING_BACK = "epoch-going-back"
+    SPLIT_EPOCH = "split-epoch"
+    PHANTOM = "phantom"
+    CONFLICTING_OFFSET = "conflicting-offset"
+    ACKNOWLEDGED_TWICE = "acknowledged-twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One thing that must not happen: which, in words, and the events that show it."""
+
+    kind: Kind
+    what: str
+    evidence: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A group that should have got everything.
+
+    ``topics`` limits it to some logical topics (None: all of them), ``since`` to records sent at
+    that time or later (for a group that began at ``latest``).
+    """
+
+    group: str
+    topics: frozenset[str] | None = None
+    since: float = float("-inf")
+
+
+def expectations(groups: Iterable[str | Expected]) -> tuple[Expected, ...]:
+    """Let a bare name stand for a group that should have got every record."""
+    return tuple(Expected(g) if isinstance(g, str) else g for g in groups)

@@ -1,0 +1,67 @@
+"""What a command needs before it can begin; a refusal changes nothing."""
+
+import difflib
+from typing import NoReturn
+
+from clientlib.protocol.errors import ClusterUnreachableError
+from clientlib.protocol.types import ClusterAlias
+from clientlib.settings import Settings
+from failover.cli.errors import RefusedError
+from failover.core.result import ExitCode
+from failover.core.snapshot import Snapshot
+
+
+def active(snapshot: Snapshot) -> ClusterAlias:
+    """Return the active cluster.
+
+    Raises ClusterUnreachableError when no cluster answers, RefusedError when nobody has said yet
+    which cluster is active.
+    """
+    if not snapshot.reachable:
+        raise ClusterUnreachableError(
+            "; ".join(cluster.error for cluster in snapshot.clusters.values())
+        )
+    if snapshot.view.state is None:
+        _not_initialised(snapshot)
+    return snapshot.view.state.active
+
+
+def _not_initialised(snapshot: Snapshot) -> NoReturn:
+    silent = [c.error for c in snapshot.clusters.values() if not c.reachable]
+    if silent:
+        raise ClusterUnreachableError(
+            f"no cluster that answers holds a state of scope {snapshot.scope!r}, "
+            f"and {'; '.join(silent)}"
+        )
+    missing = sorted({t for c in snapshot.clusters.values() for t in c.missing_control})
+    why = f"no cluster has {' and '.join(missing)}" if missing else "no first epoch is written"
+    raise RefusedError(
+        f"scope {snapshot.scope!r} is not initialised: {why}",
+        f"failover init --active {next(iter(snapshot.clusters))}",
+    )
+
+
+def needed(snapshot: Snapshot, *aliases: ClusterAlias) -> None:
+    """Raise ClusterUnreachableError unless these clusters answer."""
+    silent = [c.error for a in aliases if not (c := snapshot.clusters[a]).reachable]
+    if silent:
+        raise ClusterUnreachableError("; ".join(silent))
+
+
+def target(settings: Settings, alias: str) -> ClusterAlias:
+    """Return the alias if it is configured. Raises ConfigurationError with a suggestion."""
+    return settings.cluster(alias).alias
+
+
+def newest_run(snapshot: Snapshot) -> str:
+    """Return the id of the newest run. Raises RefusedError when there was none."""
+    if not snapshot.view.journal:
+        raise RefusedError("no run has been journalled yet", "failover switch --to ALIAS")
+    return max(snapshot.view.journal)
+
+
+def unknown_run(snapshot: Snapshot, ident: str) -> NoReturn:
+    """Raise RefusedError (exit code 2) that suggests the run which was probably meant."""
+    close = difflib.get_close_matches(ident, snapshot.view.journal, 1, 0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise RefusedError(f"no run {ident!r} in the journal{hint}", "failover history", ExitCode.USAGE)

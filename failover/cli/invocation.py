@@ -1,0 +1,95 @@
+"""What the global options came to, and the doors to everything slow.
+
+Settings, observation and engine are imported here and only when a command runs, so that
+``failover --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clientlib.protocol.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import typer
+
+    from clientlib.settings import Settings
+    from failover.core.snapshot import Snapshot
+    from failover.engine import Orchestrator
+    from failover.io.observe import Observer
+
+CONFIG_VARIABLE = "FAILOVER_CONFIG"
+DEFAULT_FILES = (Path("failover.yaml"), Path(".lab/failover.yaml"))
+
+
+class Form(StrEnum):
+    """Form of what goes to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    PROPERTIES = "properties"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The global options."""
+
+    config: Path | None = None
+    scope: str = "default"
+    form: Form = Form.TABLE
+    verbose: bool = False
+
+    def settings(self) -> Settings:
+        """Read the configuration. Raises ConfigurationError naming file and key."""
+        from clientlib.settings import load  # noqa: PLC0415 - reads YAML; help does not need it
+
+        settings = load(self.config or _found())
+        settings.scope(self.scope)
+        return settings
+
+    def snapshot(self, settings: Settings) -> Snapshot:
+        """Observe the scope once."""
+        with self.observer(settings) as observer:
+            return observer.snapshot()
+
+    def observer(self, settings: Settings) -> Observer:
+        """Return an observer of the scope; the caller closes it."""
+        from failover.io.observe import Observer  # noqa: PLC0415 - loads the Kafka client
+
+        return Observer(settings, self.scope)
+
+    @contextmanager
+    def orchestrator(self, settings: Settings) -> Iterator[Orchestrator]:
+        """Yield the engine, connected to every cluster."""
+        from failover.engine import connect  # noqa: PLC0415 - loads the Kafka client
+
+        with connect(settings, self.scope) as orchestrator:
+            yield orchestrator
+
+
+def _found() -> Path:
+    configured = os.environ.get(CONFIG_VARIABLE)
+    if configured:
+        return Path(configured)
+    for file in DEFAULT_FILES:
+        if file.is_file():
+            return file
+    raise ConfigurationError(
+        f"no configuration: neither --config nor {CONFIG_VARIABLE} is given, and there is no "
+        + " or ".join(str(file) for file in DEFAULT_FILES)
+        + " here; `failover lab up` makes one to try with"
+    )
+
+
+def of(context: typer.Context) -> Invocation:
+    """Return the invocation that the global options came to."""
+    found = context.find_object(Invocation)
+    return found if found is not None else Invocation()

@@ -1,0 +1,34 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+To = Annotated[str, typer.Option("--to", help="Alias of the cluster to go to.", show_default=False)]
+ExpectActive = Annotated[
+    str,
+    typer.Option(
+        "--expect-active", help="Refuse unless this cluster is active.", show_default=False
+    ),
+]
+SkipClient = Annotated[
+    list[str] | None,
+    typer.Option("--skip-client", metavar="ID", help="Do not wait for this client. Repeatable."),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="FINDING", help="Go on despite this finding. Repeatable."),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="S", min=1.0, help="Writes reopen when closed for longer."),
+]
+TolerateLate = Annotated[
+    bool,
+    typer.Option("--tolerate-late", help="Go on although somebody still writes to the old side."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="[RUN]", help="Id of the run; the newest if left out.")
+]

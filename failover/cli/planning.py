@@ -1,0 +1,58 @@
+"""Makes a plan and shows it: as the answer (``plan``, ``--dry-run``) or before the question."""
+
+from typing import Any, NoReturn
+
+import typer
+
+from clientlib.settings import Settings
+from failover.cli import documents, guards, render_run
+from failover.cli.errors import RefusedError
+from failover.cli.invocation import Invocation
+from failover.cli.output import console, emit
+from failover.core.plan import Plan
+from failover.core.result import ExitCode, SwitchRequest
+from failover.core.snapshot import Snapshot
+from failover.engine import Orchestrator
+
+
+def show(
+    call: Invocation, settings: Settings, orchestrator: Orchestrator, request: SwitchRequest
+) -> None:
+    """Print the plan on stdout; ends with 3 when the switch would be refused."""
+    snapshot, made = _plan(call, settings, orchestrator, request)
+    groups = documents.groups(snapshot)
+    emit(
+        call.form,
+        documents.plan(made, groups),
+        lambda: render_run.plan(made, groups, request.timeout_s),
+    )
+    if made.refusals and not made.unchanged:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def preview(
+    call: Invocation, settings: Settings, orchestrator: Orchestrator, request: SwitchRequest
+) -> Plan:
+    """Print the plan on stderr, for the person who will be asked."""
+    snapshot, made = _plan(call, settings, orchestrator, request)
+    groups: list[dict[str, Any]] = documents.groups(snapshot)
+    console(stderr=True).print(render_run.plan(made, groups, request.timeout_s))
+    return made
+
+
+def refuse(made: Plan) -> NoReturn:
+    """Raise RefusedError for a plan with blocking findings."""
+    ids = ", ".join(dict.fromkeys(finding.id for finding in made.refusals))
+    raise RefusedError(
+        f"refused, nothing was changed: {ids}",
+        "do what the findings say, or go on despite one with --ignore FINDING",
+    )
+
+
+def _plan(
+    call: Invocation, settings: Settings, orchestrator: Orchestrator, request: SwitchRequest
+) -> tuple[Snapshot, Plan]:
+    snapshot = call.snapshot(settings)
+    source = guards.active(snapshot)
+    guards.needed(snapshot, source, request.to)
+    return snapshot, orchestrator.plan(request)

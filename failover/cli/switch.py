@@ -1,0 +1,73 @@
+"""`failover switch` and what `failover failback` shares with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from failover.cli import invocation, options
+from failover.core.result import SwitchRequest
+
+if TYPE_CHECKING:
+    from clientlib.settings import Settings
+    from failover.cli.invocation import Invocation
+
+TIMEOUT_S = 30.0
+
+
+def switch(
+    context: typer.Context,
+    to: options.To,
+    *,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    expect_active: options.ExpectActive = "",
+    timeout: options.Timeout = TIMEOUT_S,
+    skip_client: options.SkipClient = None,
+    tolerate_late: options.TolerateLate = False,
+    ignore: options.Ignore = None,
+) -> None:
+    """Make another cluster active; wrapped applications follow by themselves.
+
+    Writes are closed for well under a second, and reopen on the old side if anything stands in
+    the way for longer than `--timeout`. When the cluster is active already, nothing happens and
+    the exit code is 0.
+
+    Exit codes: 0 done; 3 refused, nothing changed; 4 timed out, rolled back; 5 operator needed;
+    6 another run holds the scope; 7 cluster unreachable; 130 interrupted.
+
+    Examples: `failover switch --to RIGHT --dry-run` · `failover switch --to RIGHT --yes`
+    """
+    call = invocation.of(context)
+    settings = call.settings()
+    request = SwitchRequest(
+        scope=call.scope,
+        to=settings.cluster(to).alias,
+        timeout_s=timeout,
+        expect_active=expect_active,
+        skip_clients=tuple(skip_client or ()),
+        tolerate_late=tolerate_late,
+        ignore=tuple(ignore or ()),
+    )
+    go(call, settings, request, dry_run=dry_run, yes=yes)
+
+
+def go(
+    call: Invocation, settings: Settings, request: SwitchRequest, *, dry_run: bool, yes: bool
+) -> None:
+    """Show the plan, ask, and switch."""
+    from failover.cli import perform, planning  # noqa: PLC0415 - keeps --help fast
+
+    with call.orchestrator(settings) as orchestrator:
+        if dry_run:
+            planning.show(call, settings, orchestrator, request)
+            return
+        if not yes:
+            made = planning.preview(call, settings, orchestrator, request)
+            if made.lasting and not made.unchanged:
+                planning.refuse(made)
+            if not made.unchanged:
+                question = f"Switch scope {call.scope} from {made.source} to {made.target}?"
+                perform.confirm(question, made.target, yes=yes)
+        perform.perform(call, orchestrator, lambda: orchestrator.switch(request))

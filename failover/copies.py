@@ -1,0 +1,288 @@
+"""Watches copies until they hold a range of their origin: the heart of "nothing is lost".
+
+Each log's range is proved by `clientlib.protocol.range_match`, all logs in lock-step, so that a
+round of reads costs the same for one partition as for many. What can be compared before the copy is
+complete is compared while it is awaited.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from clientlib.protocol.errors import RecordFormatError
+from clientlib.protocol.fingerprint import LogRecord, fingerprint
+from clientlib.protocol.mm2_records import OffsetSync
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.range_match import RangeMatch
+from clientlib.protocol.syncs import Pair, SyncIndex
+from clientlib.protocol.types import ClusterAlias, Offset, Partition
+from clientlib.protocol.windows import ReadWindow, Side, Span
+from failover.io.ports import Admin, LogReader, Window
+
+_HEAD = 16
+_BATCH = 5_000
+_STALLED = 20  # looks without growth after which a copy is no longer expected to be dense
+_SIDES: tuple[Side, Side] = ("source", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is compared: the log of ``origin`` on ``source`` with its log on ``target``."""
+
+    origin: ClusterAlias
+    source: ClusterAlias
+    target: ClusterAlias
+
+
+@dataclass(slots=True)
+class _Log:
+    """One logical partition on both sides.
+
+    ``floor`` and ``base``: where its range starts by the ledger. ``first`` and ``there_first``:
+    where the comparison starts, because retention may have passed the beginning on either side.
+    """
+
+    here: Partition
+    there: Partition
+    floor: Offset
+    base: Offset
+    first: Offset = 0
+    there_first: Offset = 0
+    use_timestamp: bool = True
+    heads: dict[Side, tuple[LogRecord, ...]] = field(default_factory=dict)
+    match: RangeMatch | None = None
+    tried: Offset = -1
+    seen: Offset = -1
+    stalled: int = 0
+    fed: bool = False
+
+    def physical(self, side: Side) -> Partition:
+        return self.here if side == "source" else self.there
+
+    def begin(self, side: Side) -> Offset:
+        return self.first if side == "source" else self.there_first
+
+    def start(self, first: Offset, there_first: Offset) -> None:
+        self.first, self.there_first = first, there_first
+        self.heads.clear()
+
+    def begins_alike(self) -> bool | None:
+        """Say whether the first records are the same; None while one side has none."""
+        ours, copies = self.heads.get("source"), self.heads.get("target")
+        if not ours or not copies:
+            return None
+        self.use_timestamp = ours[0].timestamp is not None and copies[0].timestamp is not None
+        prints = [fingerprint(r[0], use_timestamp=self.use_timestamp) for r in (ours, copies)]
+        shift = self.there_first - self.first
+        return prints[0] == prints[1] and ours[0].offset + shift == copies[0].offset
+
+
+class CopyWatch:
+    """Watches the copies of logical partitions along one route.
+
+    ``starts`` says, by logical partition, where its range starts on the source and the target.
+    ``closed``: the copy may go on behind the range (an older epoch), so it is proved to be dense.
+    """
+
+    def __init__(
+        self,
+        admin: Admin,
+        reader: LogReader,
+        naming: Naming,
+        route: Route,
+        starts: Mapping[Partition, tuple[Offset, Offset]],
+        *,
+        closed: bool = False,
+    ) -> None:
+        self._closed = closed
+        self._admin = admin
+        self._reader = reader
+        self._naming = naming
+        self._route = route
+        self._logs = {part: self._log(part, *bounds) for part, bounds in starts.items()}
+        self._pairs: Mapping[Partition, tuple[Pair, ...]] | None = None
+
+    def look_ahead(self) -> None:
+        """Find where both sides begin, before anything waits for it, and warm the reader."""
+        logs = list(self._logs.values())
+        for side in _SIDES:
+            topics = {log.physical(side).topic for log in logs}
+            self._reader.warm(self._alias(side), sorted(topics))
+        ours = self._admin.starts(self._route.source, [log.here for log in logs])
+        copies = self._admin.starts(self._route.target, [log.there for log in logs])
+        for log in logs:
+            shift = log.base - log.floor
+            first = max(log.floor, ours[log.here], copies[log.there] - shift)
+            log.start(first, first + shift)
+        self._read_heads(logs)
+        # MM2 may have begun when retention had passed the origin's beginning already.
+        other = [log for log in logs if log.begins_alike() is False]
+        for log in other:
+            log.start(max(log.floor, ours[log.here]), max(log.base, copies[log.there]))
+        self._read_heads(other)
+
+    def too_short(self, ends: Mapping[Partition, Offset]) -> tuple[str, ...]:
+        """Return the logs that end before their range starts: recreated or truncated."""
+        wrong = sorted(part for part, end in ends.items() if end < self._logs[part].floor)
+        return tuple(f"{_name(p)} ends at {ends[p]}, before its range starts" for p in wrong)
+
+    def look(
+        self, ends: Mapping[Partition, Offset]
+    ) -> tuple[Mapping[Partition, Offset], tuple[str, ...]]:
+        """Compare once, up to ``ends`` on the source.
+
+        Returns the ends of the copies by logical partition, and what is still missing; the ends
+        count only when nothing is missing. Waits for nothing but single reads.
+        """
+        copies = {part: self._logs[part].base for part in ends}
+        busy = {part: log for part, log in self._logs.items() if ends.get(part, 0) > log.floor}
+        now = self._admin.ends(self._route.target, [log.there for log in busy.values()])
+        for part, log in busy.items():
+            self._aim(log, ends[part], now[log.there])
+        self._drive(list(busy.values()), now)
+        missing = []
+        for part, log in busy.items():
+            if log.match is not None and log.match.result is not None and log.match.result.complete:
+                copies[part] = log.tried
+            else:
+                missing.append(_missing(log, ends[part], now[log.there]))
+        return copies, tuple(missing) or self._open(busy, copies)
+
+    def _aim(self, log: _Log, end: Offset, now: Offset) -> None:
+        """Choose what to prove: a dense copy, else (stalled or longer) what the copy holds now."""
+        ours = Span(min(log.first, end), end)
+        dense = log.there_first + ours.end - ours.start
+        log.stalled = log.stalled + 1 if now == log.seen else 0
+        log.seen = now
+        want = (
+            dense
+            if self._closed or (now <= dense and log.stalled < _STALLED)
+            else max(now, log.there_first)
+        )
+        if want != log.tried:
+            pairs = () if want == dense else self._pairs_of(log.here)
+            copy = Span(log.there_first, want)
+            log.tried = want
+            log.match = RangeMatch(ours, copy, pairs, use_timestamp=log.use_timestamp)
+
+    def _drive(self, logs: Sequence[_Log], now: Mapping[Partition, Offset]) -> None:
+        """Feed every proof as far as the logs reach now, one round of reads for all of them."""
+        while True:
+            wanted: dict[Side, dict[Partition, tuple[_Log, ReadWindow]]] = {s: {} for s in _SIDES}
+            for log in logs:
+                request = log.match.next_request() if log.match is not None else None
+                if request is None or self._from_heads(log, request):
+                    continue
+                if request.side == "source" or request.end <= now[log.there]:
+                    wanted[request.side][log.physical(request.side)] = (log, request)
+            if not any(wanted.values()) and not any(_fed(log) for log in logs):
+                return
+            for side, requests in wanted.items():
+                self._read(side, requests)
+
+    def _read(self, side: Side, requests: Mapping[Partition, tuple[_Log, ReadWindow]]) -> None:
+        windows = {p: Window(r.start, r.end, r.limit) for p, (_, r) in requests.items()}
+        found = self._reader.read(self._alias(side), windows)
+        for part, (log, _) in requests.items():
+            if log.match is not None:
+                log.match.feed(found[part].records, found[part].covered_to)
+
+    def _from_heads(self, log: _Log, request: ReadWindow) -> bool:
+        """Answer a window at the beginning with what was read ahead."""
+        head = log.heads.get(request.side, ())
+        if log.match is None or not head or request.start != log.begin(request.side):
+            return False
+        if len(head) < request.limit and request.end > head[-1].offset + 1:
+            return False
+        log.match.feed([r for r in head if r.offset < request.end][: request.limit])
+        log.fed = True
+        return True
+
+    def _open(
+        self, busy: Mapping[Partition, _Log], copies: Mapping[Partition, Offset]
+    ) -> tuple[str, ...]:
+        """Return the copies in which a transaction of MM2 is still open."""
+        stable = self._admin.stable_ends(self._route.target, [log.there for log in busy.values()])
+        late = [part for part, log in busy.items() if stable[log.there] < copies[part]]
+        return tuple(f"{_name(part)}: a transaction is open on the copy" for part in late)
+
+    def _read_heads(self, logs: Sequence[_Log]) -> None:
+        ends: dict[Side, Mapping[Partition, Offset]] = {
+            side: self._admin.ends(self._alias(side), [log.physical(side) for log in logs])
+            for side in _SIDES
+        }
+        for side in _SIDES:
+            windows = {}
+            for log in logs:
+                part, start = log.physical(side), log.begin(side)
+                if ends[side][part] > start:
+                    windows[part] = Window(start, ends[side][part], _HEAD)
+            found = self._reader.read(self._alias(side), windows)
+            for log in logs:
+                if log.physical(side) in found:
+                    log.heads[side] = found[log.physical(side)].records
+
+    def _pairs_of(self, here: Partition) -> tuple[Pair, ...]:
+        """Return the offset syncs of a log; the topic is read once, and only if a log has gaps."""
+        if self._route.origin != self._route.source:
+            return ()  # MM2 keeps no syncs between two copies
+        if self._pairs is None:
+            self._pairs = self._read_pairs()
+        return self._pairs.get(here, ())
+
+    def _read_pairs(self) -> dict[Partition, tuple[Pair, ...]]:
+        topic = self._naming.policy.offset_syncs_topic(self._route.target)
+        part, alias = Partition(topic, 0), self._route.source
+        if topic not in self._admin.partitions(alias):
+            return {}
+        end, at = self._admin.ends(alias, [part])[part], self._admin.starts(alias, [part])[part]
+        indexes: dict[Partition, SyncIndex] = {}
+        while at < end:
+            found = self._reader.read(alias, {part: Window(at, end, _BATCH)})[part]
+            for record in found.records:
+                _add_sync(indexes, record)
+            at = _next(found.records, found.covered_to, end)
+        return {part: index.pairs() for part, index in indexes.items()}
+
+    def _alias(self, side: Side) -> ClusterAlias:
+        return self._route.source if side == "source" else self._route.target
+
+    def _log(self, part: Partition, floor: Offset, base: Offset) -> _Log:
+        names = (
+            self._naming.log_name(self._route.origin, part.topic, on)
+            for on in (self._route.source, self._route.target)
+        )
+        here, there = (Partition(name, part.number) for name in names)
+        return _Log(here, there, floor, base, floor, base)
+
+
+def _next(records: Sequence[LogRecord], covered_to: Offset | None, end: Offset) -> Offset:
+    if covered_to is not None:
+        return covered_to
+    return records[-1].offset + 1 if len(records) == _BATCH else end
+
+
+def _add_sync(indexes: dict[Partition, SyncIndex], record: LogRecord) -> None:
+    try:
+        sync = OffsetSync.decode(record.key, record.value)
+    except RecordFormatError:
+        return
+    if sync is None:
+        return
+    indexes.setdefault(Partition(sync.topic, sync.partition), SyncIndex()).add(sync)
+
+
+def _fed(log: _Log) -> bool:
+    """Say whether a proof was fed without a read since the last question."""
+    fed, log.fed = log.fed, False
+    return fed
+
+
+def _name(part: Partition) -> str:
+    return f"{part.topic}[{part.number}]"
+
+
+def _missing(log: _Log, end: Offset, now: Offset) -> str:
+    lacks = max(0, end - log.first - (now - log.there_first))
+    match = log.match.result if log.match is not None else None
+    why = f" ({match.reason})" if match is not None else ""
+    return f"{_name(log.there)}: {lacks} records behind{why}"

@@ -1,0 +1,54 @@
+"""Snapshot and request to findings: named diagnoses with stable ids, each with reason and remedy.
+
+Every rule is one function in `failover.core.rules`; `RULES` is the registry, in the order that a
+person should read. A rule says what it sees and nothing else: whether a switch may go on is the
+verdict's business. Ids are part of the interface (``--ignore ID``, JSON): never rename one.
+
+Severities: ``block`` refuses a switch and makes ``failover status`` say degraded, ``warn`` and
+``info`` are told. The same fact may block one request and only be worth a warning for another.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from clientlib.settings import Settings
+from failover.core.result import Finding, Severity, SwitchRequest
+from failover.core.rules import control, groups, mirror
+from failover.core.rules.case import Rule, case
+from failover.core.snapshot import Snapshot
+
+RULES: tuple[Rule, ...] = (*control.RULES, *mirror.RULES, *groups.RULES)
+"""Every rule, clusters and control plane first, then flows and topics, then groups and clients."""
+
+# What is wrong with the facts themselves cannot be waved through.
+NEVER_IGNORED = frozenset({"not-initialised", "wrong-cluster", "cluster-unreachable"})
+
+_ORDER = {Severity.BLOCK: 0, Severity.WARN: 1, Severity.INFO: 2}
+
+
+class Verdict(NamedTuple):
+    """Whether a switch may go on, and if not, because of what."""
+
+    ok: bool
+    blocking: tuple[Finding, ...]
+
+
+def findings(
+    snapshot: Snapshot, settings: Settings, request: SwitchRequest | None = None
+) -> tuple[Finding, ...]:
+    """Return what the snapshot shows, blocking first; without a request, the scope's health."""
+    facts = case(snapshot, settings, request)
+    found = [finding for rule in RULES for finding in rule(facts)]
+    return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
+
+
+def verdict(found: Iterable[Finding], ignore: Iterable[str] = ()) -> Verdict:
+    """Judge findings; ``ignore`` are ids that the operator takes upon himself."""
+    waved = frozenset(ignore) - NEVER_IGNORED
+    blocking = tuple(f for f in found if f.severity is Severity.BLOCK and f.id not in waved)
+    return Verdict(not blocking, blocking)
+
+
+def degraded(found: Iterable[Finding]) -> bool:
+    """Say whether the scope's health is bad: ``failover status`` ends with exit code 10 then."""
+    return not verdict(found).ok

@@ -1,0 +1,155 @@
+"""From a snapshot and a request to a plan: what would be done, in order, and what to know before.
+
+A plan changes nothing and promises nothing: the run looks again at every step.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.types import ClusterAlias
+from clientlib.settings import Scope
+from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
+from failover.core.snapshot import Snapshot
+from failover.core.steps import PLANNED
+
+PASSING = frozenset(
+    {
+        "client-behind",
+        "group-not-moved",
+        "group-not-stable",
+        "partition-not-owned-on-source",
+        "partition-not-owned-on-target",
+    }
+)
+"""Findings that pass by themselves: a rebalance, a handover, a standby that is about to join."""
+
+Listing = Mapping[ClusterAlias, Mapping[str, int]]
+"""Partition counts by cluster and topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A topic to create or to grow, with the settings of ``like`` on ``like_alias``."""
+
+    alias: ClusterAlias
+    topic: str
+    partitions: int
+    like_alias: ClusterAlias
+    like: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a switch would do. ``unchanged``: the target is active already, nothing to do.
+
+    ``refusals`` are the findings that stop it; ``epoch`` is the counter it would open.
+    """
+
+    scope: str
+    source: ClusterAlias
+    target: ClusterAlias
+    epoch: int
+    unchanged: bool
+    steps: tuple[StepRecord, ...]
+    topics: Mapping[str, int]
+    creations: tuple[Creation, ...]
+    findings: tuple[Finding, ...]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """Findings that block and were not ignored."""
+        blocking = (f for f in self.findings if f.severity is Severity.BLOCK)
+        return tuple(finding for finding in blocking if finding.id not in self.ignored)
+
+    @property
+    def lasting(self) -> tuple[Finding, ...]:
+        """Refusals that waiting does not remove; a switch waits for the others to pass."""
+        return tuple(finding for finding in self.refusals if finding.id not in PASSING)
+
+
+def logical_topics(
+    listed: Listing, scope: Scope, naming: Naming, active: ClusterAlias
+) -> dict[str, int]:
+    """Return the scope's logical topics with the partition count that every log of it gets.
+
+    The count is that of the active cluster's own topic, else the largest that any log has.
+    """
+    counts: dict[str, int] = {}
+    for alias, topics in listed.items():
+        for name, partitions in topics.items():
+            origin = naming.origin_of(name, alias)
+            if origin is not None and scope.has_topic(origin[1]):
+                counts[origin[1]] = max(counts.get(origin[1], 0), partitions)
+    own = listed.get(active, {})
+    return {topic: own.get(topic, count) for topic, count in sorted(counts.items())}
+
+
+def creations(
+    listed: Listing,
+    topics: Mapping[str, int],
+    naming: Naming,
+    flows: Iterable[tuple[ClusterAlias, ClusterAlias]],
+) -> tuple[Creation, ...]:
+    """Return what is missing: T and every copy of it, on every listed cluster, equally wide."""
+    wanted = [(alias, alias) for alias in listed] + [
+        (a, b) for a, b in flows if a in listed and b in listed
+    ]
+    found = []
+    for topic, count in topics.items():
+        like = _like(listed, topic, naming)
+        for origin, alias in wanted:
+            name = naming.log_name(origin, topic, alias)
+            if listed[alias].get(name, 0) < count:
+                found.append(Creation(alias, name, count, *like))
+    return tuple(found)
+
+
+def _like(listed: Listing, topic: str, naming: Naming) -> tuple[ClusterAlias, str]:
+    """Return a log of the topic whose settings the others share: the topic itself if there is."""
+    for origin_first in (True, False):
+        for alias, topics in listed.items():
+            for origin in sorted(naming.aliases):
+                name = naming.log_name(origin, topic, alias)
+                if name in topics and (origin == alias) is origin_first:
+                    return alias, name
+    raise ValueError(f"no cluster has a log of {topic}")
+
+
+def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of its own type
+    snapshot: Snapshot,
+    request: SwitchRequest,
+    scope: Scope,
+    naming: Naming,
+    flows: Iterable[tuple[ClusterAlias, ClusterAlias]],
+    findings: Iterable[Finding],
+) -> Plan:
+    """Return the plan of a planned switch. The same input gives the same plan."""
+    state = snapshot.view.state
+    source = state.active if state is not None else ""
+    listed = {
+        alias: {name: topic.partitions for name, topic in cluster.topics.items()}
+        for alias, cluster in snapshot.clusters.items()
+        if cluster.reachable
+    }
+    topics = logical_topics(listed, scope, naming, source)
+    unchanged = source == request.to
+    steps = () if unchanged else tuple(_planned(source, request.to))
+    return Plan(
+        scope=request.scope,
+        source=source,
+        target=request.to,
+        epoch=(state.epoch.counter if state is not None else 0) + (0 if unchanged else 1),
+        unchanged=unchanged,
+        steps=steps,
+        topics=topics,
+        creations=() if unchanged else creations(listed, topics, naming, flows),
+        findings=tuple(findings),
+        ignored=request.ignore,
+    )
+
+
+def _planned(source: ClusterAlias, target: ClusterAlias) -> Iterable[StepRecord]:
+    for step in PLANNED:
+        yield StepRecord(step.name, step.sentence(source, target), detail=step.undo)

@@ -1,0 +1,122 @@
+"""What a run writes, as pure functions: the states of the two sides, and the ledger of the commit.
+
+Revisions within an epoch: planned on r, closing r+1, intent r+2, reopened r+3; the new epoch starts
+at 0. So every write of a run has a fixed place in the order, and writing it twice is the same.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from clientlib.protocol.ledger import ClosedEpoch, Ledger
+from clientlib.protocol.state import Phase, State, View, ledger_record
+from clientlib.protocol.types import ClusterAlias, Offset, Partition
+from failover.core.machine import InvariantError, Run
+
+Record = tuple[bytes, bytes | None]
+
+
+def closing(run: Run) -> State:
+    """Return the state that asks producers to stop."""
+    return _revised(run, 1, Phase.CLOSING, run.target)
+
+
+def intent(run: Run) -> State:
+    """Return the state that announces the commit."""
+    return _revised(run, 2, Phase.INTENT, run.target)
+
+
+def reopened(run: Run) -> State:
+    """Return the state that undoes the run: the same epoch, open again."""
+    return _revised(run, 3, Phase.ACTIVE, "")
+
+
+def committed(run: Run) -> State:
+    """Return the state that makes the target active. Raises InvariantError without an intent."""
+    if not run.intent:
+        raise InvariantError("a commit needs an intent")
+    return replace(
+        run.base,
+        epochs=(*run.base.epochs, run.epoch),
+        revision=0,
+        phase=Phase.ACTIVE,
+        run=run.id,
+        target="",
+    )
+
+
+def _revised(run: Run, by: int, phase: Phase, target: ClusterAlias) -> State:
+    base = run.base
+    return replace(base, revision=base.revision + by, phase=phase, run=run.id, target=target)
+
+
+def shows_commit(run: Run, view: View) -> bool:
+    """Say whether a cluster's view holds this run's commit (or a later one)."""
+    return view.state is not None and view.state.epoch.counter >= run.epoch.counter
+
+
+def starts(
+    base: State, topics: Mapping[str, int], known: View, cluster: ClusterAlias
+) -> dict[Partition, Offset]:
+    """Return where the open epoch starts on a cluster, by logical partition.
+
+    It is the end of the last epoch of the same origin, 0 before the first.
+    """
+    result: dict[Partition, Offset] = {}
+    for topic, count in topics.items():
+        ledger = Ledger(base.epochs, known.ledger.get(topic, {}))
+        for number in range(count):
+            *_, current = ledger.ranges(number, cluster)
+            result[Partition(topic, number)] = current.start
+    return result
+
+
+def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
+    """Return, by topic, the epoch that the run closes.
+
+    A partition that is empty in it has no end, and a topic that is empty in it no entry.
+    """
+    begun = starts(run.base, run.topics, known, run.source)
+    written = {part for part, end in run.ends.items() if end > begun.get(part, 0)}
+    result: dict[str, ClosedEpoch] = {}
+    for topic in {part.topic for part in written}:
+        mine = sorted(part for part in written if part.topic == topic)
+        ends = {
+            run.source: {part.number: run.ends[part] for part in mine},
+            run.target: {part.number: run.copies[part] for part in mine},
+        }
+        result[topic] = ClosedEpoch(run.base.epoch, ends)
+    return result
+
+
+def ledger_of(run: Run, known: View) -> dict[str, dict[int, ClosedEpoch]]:
+    """Return the scope's whole ledger after the commit: known, owed, and the epoch closed now.
+
+    Raises InvariantError when an end that is known would be decided again.
+    """
+    result = {topic: dict(rows) for topic, rows in known.ledger.items()}
+    added = [(t, row) for t, rows in run.owed.items() for row in rows]
+    added += list(closed_epochs(run, known).items())
+    for topic, row in added:
+        into = result.setdefault(topic, {})
+        into[row.epoch.counter] = _joined(topic, into.get(row.epoch.counter), row)
+    return result
+
+
+def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoch:
+    if old is None:
+        return new
+    for cluster in old.ends.keys() & new.ends.keys():
+        if dict(old.ends[cluster]) != dict(new.ends[cluster]):
+            raise InvariantError(f"{topic}: epoch {old.epoch.counter} has an end on {cluster}")
+    return ClosedEpoch(old.epoch, {**new.ends, **old.ends})
+
+
+def lacking(
+    scope: str, ledger: Mapping[str, Mapping[int, ClosedEpoch]], view: View
+) -> Iterable[Record]:
+    """Yield the ledger records that a cluster's view lacks."""
+    for topic, rows in sorted(ledger.items()):
+        for counter, row in sorted(rows.items()):
+            have = view.ledger.get(topic, {}).get(counter)
+            if have is None or dict(have.ends) != dict(row.ends):
+                yield ledger_record(scope, topic, row)

@@ -1,0 +1,305 @@
+"""Rules on MirrorMaker 2's flows and on the topics that they carry."""
+
+from collections.abc import Iterator
+
+from clientlib.protocol.types import ClusterAlias, Offset
+from failover.core.result import Finding, Severity
+from failover.core.rules.case import Case, Rule, listed
+from failover.core.snapshot import FlowSnapshot
+
+HEARTBEAT_LIMIT_MS = 10_000
+LAG_LIMIT_RECORDS = 10_000
+_STREAMS = ("-changelog", "-repartition")
+_PRODUCER = ("producer.override.", "target.producer.", "producer.")
+
+
+def flow_missing(case: Case) -> Iterator[Finding]:
+    """The settings name no flow between the active cluster and the target."""
+    if case.state is None:
+        return
+    flows = set(case.settings.flows)
+    for target in case.targets:
+        if target == case.active:
+            continue
+        for pair, severity, reason in (
+            ((case.active, target), Severity.BLOCK, "the target would lack the records"),
+            (
+                (target, case.active),
+                Severity.WARN,
+                "records written after the switch are not copied back: no failback",
+            ),
+        ):
+            if pair not in flows:
+                yield Finding(
+                    "flow-missing",
+                    severity,
+                    f"flow {pair[0]}->{pair[1]}",
+                    "no such flow is configured",
+                    reason,
+                    f"enable {pair[0]}->{pair[1]} in MirrorMaker 2 and add it to `flows`",
+                )
+
+
+def flow_silent(case: Case) -> Iterator[Finding]:
+    """MirrorMaker 2's heartbeats do not arrive."""
+    reachable = case.snapshot.reachable
+    for flow in (*case.forward, *case.backward):
+        age = flow.heartbeat_age_ms
+        if not {flow.source, flow.target} <= set(reachable) or (
+            age is not None and age <= HEARTBEAT_LIMIT_MS
+        ):
+            continue
+        forward = flow in case.forward
+        yield Finding(
+            "flow-silent",
+            Severity.BLOCK if forward else case.severity(Severity.WARN),
+            f"flow {flow.source}->{flow.target}",
+            "no heartbeat was ever seen"
+            if age is None
+            else f"the last heartbeat is {age / 1000:.0f} s old",
+            "MirrorMaker 2 is stopped or stuck, or emits no heartbeats",
+            "start MirrorMaker 2 and read its log; heartbeats need both directions enabled",
+        )
+
+
+def replication_lag_high(case: Case) -> Iterator[Finding]:
+    """The copies are so far behind that closed writes would wait for them."""
+    for flow in case.forward:
+        if flow.lag_records > LAG_LIMIT_RECORDS:
+            worst = sorted(flow.lag.items(), key=lambda item: -item[1])
+            names = listed((f"{p.topic}[{p.number}] {lag:,}" for p, lag in worst if lag), 3)
+            yield Finding(
+                "replication-lag-high",
+                Severity.WARN,
+                f"flow {flow.source}->{flow.target}",
+                f"about {flow.lag_records:,} records behind ({names})",
+                "writes stay closed until the copies are complete, or the switch times out",
+                "wait until `failover status` shows less, or raise --timeout",
+            )
+
+
+def topic_missing(case: Case) -> Iterator[Finding]:
+    """A topic does not exist on a side of its own; the switch creates it."""
+    subscribed = frozenset[str]().union(*case.wrapped.values())
+    for cluster in case.involved if case.state else ():
+        for topic in sorted(case.logical_topics - cluster.topics.keys()):
+            yield Finding(
+                "topic-missing",
+                Severity.WARN if topic in subscribed else Severity.INFO,
+                f"topic {topic}",
+                f"does not exist on {cluster.alias}",
+                "the switch creates it; members that subscribe to it need time to join there",
+                f"create {topic} on {cluster.alias} beforehand, with the same partitions",
+            )
+
+
+def partition_count_differs(case: Case) -> Iterator[Finding]:
+    """A log of a topic is wider or narrower than the active cluster's own topic.
+
+    A run adds partitions to a narrower copy or empty topic by itself; what already holds records
+    in another number of partitions cannot be mended that way.
+    """
+    for topic in sorted(case.logical_topics):
+        own = case.snapshot.clusters.get(case.active)
+        wanted = own.topics[topic].partitions if own and topic in own.topics else None
+        wrong: dict[Severity, list[str]] = {}
+        for cluster in case.involved:
+            for origin, name in case.naming.log_names(topic, cluster.alias).items():
+                log = cluster.topics.get(name)
+                if log is None or wanted is None or log.partitions == wanted:
+                    continue
+                fixed = log.partitions > wanted or (origin == cluster.alias and any(log.ends))
+                severity = Severity.BLOCK if fixed else Severity.WARN
+                told = f"{name} on {cluster.alias} has {log.partitions}"
+                wrong.setdefault(severity, []).append(told)
+        for severity, names in wrong.items():
+            yield _differs(topic, case.active, wanted or 0, severity, names)
+
+
+def _differs(topic: str, active: str, wanted: int, severity: Severity, names: list[str]) -> Finding:
+    grows = severity is Severity.WARN
+    return Finding(
+        "partition-count-differs",
+        severity,
+        f"topic {topic}",
+        f"{wanted} partitions on {active}, but {listed(names)}",
+        "the switch adds the missing partitions before it closes writes"
+        if grows
+        else "records of one key could be in two partitions, and their order would be lost",
+        "nothing; or add the partitions now, to have a shorter preparation"
+        if grows
+        else "recreate the narrower log, or leave the topic out of the scope",
+    )
+
+
+def _known_end(
+    case: Case, topic: str, number: int, origin: ClusterAlias, on: ClusterAlias
+) -> Offset:
+    """Return the newest end that the ledger has for the log of ``origin`` on a cluster."""
+    entries = case.snapshot.view.ledger.get(topic, {}).values()
+    ends = (e.ends.get(on, {}).get(number, 0) for e in entries if e.epoch.cluster == origin)
+    return max(ends, default=0)
+
+
+def standby_not_empty(case: Case) -> Iterator[Finding]:
+    """A standby's own topic holds records of no epoch: older data, or a writer that is astray."""
+    if case.state is None:
+        return
+    been_active = {epoch.cluster for epoch in case.state.epochs}
+    for cluster in case.involved:
+        if cluster.alias == case.active:
+            continue
+        for name, log in cluster.topics.items():
+            if case.naming.origin_of(name, cluster.alias) != (cluster.alias, name):
+                continue
+            beyond = {
+                number: end - known
+                for number, end in enumerate(log.ends)
+                if end > (known := _known_end(case, name, number, cluster.alias, cluster.alias))
+            }
+            if beyond:
+                yield _beyond(name, cluster.alias, beyond, been=cluster.alias in been_active)
+
+
+def _beyond(topic: str, alias: ClusterAlias, beyond: dict[int, int], *, been: bool) -> Finding:
+    where = listed(f"[{number}] {count:,}" for number, count in beyond.items())
+    if been:
+        return Finding(
+            "late-records",
+            Severity.WARN,
+            f"topic {topic} on {alias}",
+            f"records after the end of {alias}'s last epoch: {where}",
+            "somebody wrote to the standby; groups read these with the next epoch of this cluster",
+            "find the writer that is not wrapped, and move it to the active cluster",
+        )
+    return Finding(
+        "standby-not-empty",
+        Severity.BLOCK,
+        f"topic {topic} on {alias}",
+        f"holds records although {alias} was never active: {where}",
+        "they belong to no epoch, and nobody knows whether they come before or after the others",
+        f"recreate {topic} on {alias}; if `init --adopt` accepted them: --ignore standby-not-empty",
+    )
+
+
+def diverged(case: Case) -> Iterator[Finding]:
+    """A log is shorter than the ledger says: it was recreated or truncated."""
+    for topic, epochs in sorted(case.snapshot.view.ledger.items()):
+        for cluster in case.involved:
+            short = [
+                f"{name}[{number}] ends at {log.ends[number]:,}, recorded is {end:,}"
+                for entry in epochs.values()
+                if (name := case.naming.log_name(entry.epoch.cluster, topic, cluster.alias))
+                and (log := cluster.topics.get(name)) is not None
+                for number, end in entry.ends.get(cluster.alias, {}).items()
+                if number < log.partitions and log.ends[number] < end
+            ]
+            if short:
+                yield Finding(
+                    "diverged",
+                    Severity.BLOCK,
+                    f"topic {topic} on {cluster.alias}",
+                    listed(short, 3),
+                    "the topic was recreated or truncated: recorded offsets mean other records now",
+                    "restore the topic, or leave it out of the scope",
+                )
+
+
+def streams_internal_topics(case: Case) -> Iterator[Finding]:
+    """Kafka Streams keeps state in topics whose offsets it stores inside its own state."""
+    cluster = case.snapshot.clusters.get(case.active)
+    names = sorted(t for t in (cluster.topics if cluster else ()) if t.endswith(_STREAMS))
+    names = [n for n in names if case.naming.origin_of(n, case.active) == (case.active, n)]
+    if names:
+        yield Finding(
+            "streams-internal-topics",
+            Severity.WARN,
+            listed(names, 3),
+            "the scope contains internal topics of Kafka Streams",
+            "a Streams application rebuilds its state on the target from its input topics",
+            "leave these topics out of the scope and reset the application on the target",
+        )
+
+
+def identity_policy(case: Case) -> Iterator[Finding]:
+    """MirrorMaker 2 names copies in another way than the settings say."""
+    for flow in (*case.forward, *case.backward):
+        policy = flow.settings.get("replication.policy.class", "")
+        separator = flow.settings.get("replication.policy.separator", ".")
+        if policy.endswith("IdentityReplicationPolicy"):
+            what = "MirrorMaker 2 runs with the identity policy: copies keep the topic's name"
+        elif flow.settings and separator != case.settings.separator:
+            what = f"MirrorMaker 2's separator is {separator!r}, ours {case.settings.separator!r}"
+        else:
+            continue
+        yield Finding(
+            "identity-policy",
+            Severity.BLOCK,
+            f"flow {flow.source}->{flow.target}",
+            what,
+            "the origin of a record could not be told from its topic",
+            "use the default replication policy with the separator of failover.yaml",
+        )
+
+
+def group_sync_on(case: Case) -> Iterator[Finding]:
+    """MirrorMaker 2 writes translated offsets into idle groups on the target."""
+    for flow in case.forward:
+        if flow.settings.get("sync.group.offsets.enabled") == "true":
+            yield Finding(
+                "group-sync-on",
+                Severity.WARN,
+                f"flow {flow.source}->{flow.target}",
+                "sync.group.offsets.enabled is on",
+                "harmless while wrapped members hold the group; it may rewind one that is empty",
+                "set sync.group.offsets.enabled=false for this flow",
+            )
+
+
+def offset_syncs_at_source(case: Case) -> Iterator[Finding]:
+    """The map from upstream to downstream offsets would be lost with the source."""
+    for flow in case.forward:
+        if flow.settings and flow.settings.get("offset-syncs.topic.location") != "target":
+            yield Finding(
+                "offset-syncs-at-source",
+                Severity.INFO,
+                f"flow {flow.source}->{flow.target}",
+                f"offset syncs are kept on {flow.source}",
+                "a planned switch does not need them; an unplanned one would miss them",
+                "set offset-syncs.topic.location=target for this flow",
+            )
+
+
+def mm2_inflight_settings(case: Case) -> Iterator[Finding]:
+    """MirrorMaker 2's producer may reorder records when it retries."""
+    for flow in case.forward:
+        many = _producer(flow, "max.in.flight.requests.per.connection")
+        if many.isdigit() and int(many) > 1 and _producer(flow, "enable.idempotence") != "true":
+            yield Finding(
+                "mm2-inflight-settings",
+                Severity.WARN,
+                f"flow {flow.source}->{flow.target}",
+                f"max.in.flight.requests.per.connection={many} without enable.idempotence",
+                "a retried batch may be written after a later one: the copy's order is lost",
+                "set enable.idempotence=true, or one request in flight, for MM2's producer",
+            )
+
+
+def _producer(flow: FlowSnapshot, key: str) -> str:
+    return next((v for p in _PRODUCER if (v := flow.settings.get(f"{p}{key}"))), "")
+
+
+RULES: tuple[Rule, ...] = (
+    flow_missing,
+    flow_silent,
+    replication_lag_high,
+    identity_policy,
+    topic_missing,
+    partition_count_differs,
+    diverged,
+    standby_not_empty,
+    group_sync_on,
+    offset_syncs_at_source,
+    mm2_inflight_settings,
+    streams_internal_topics,
+)

@@ -1,0 +1,195 @@
+"""The orchestrator as a library: init, plan, switch, resume, abort. It wires and delegates."""
+
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.settings import Settings
+from failover.core.findings import findings as find
+from failover.core.plan import Plan, make_plan
+from failover.core.result import Finding, Progress, RunResult, Severity, SwitchRequest
+from failover.core.snapshot import Snapshot
+from failover.execution import Command, Context, Execution
+from failover.initialise import Initialisation
+from failover.io.clock import SystemClock
+from failover.io.log_reader import KafkaLogReader
+from failover.io.observe import Observer
+from failover.io.ports import Ports
+from failover.io.state_store import KafkaStateStore
+from failover.io.switch_admin import KafkaSwitchAdmin
+
+Observe = Callable[[], Snapshot]
+Preflight = Callable[[Snapshot, SwitchRequest], tuple[Finding, ...]]
+OnProgress = Callable[[Progress], None]
+NewId = Callable[[int], str]
+
+
+def new_run_id(now_ms: int) -> str:
+    """Return a run id that sorts by time."""
+    stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    return f"{stamp}-{uuid.uuid4().hex[:6]}"
+
+
+def connect(
+    settings: Settings,
+    scope: str = "default",
+    *,
+    on_progress: OnProgress = lambda _: None,
+    timeout_s: float = 5.0,
+) -> "Orchestrator":
+    """Return an orchestrator on real clusters; close it, or use it as a context manager.
+
+    ``timeout_s`` bounds each question to one cluster. Connects when first used. Raises
+    ConfigurationError for an unknown scope.
+    """
+    resources = ExitStack()
+    store = KafkaStateStore(settings, scope, timeout_s=timeout_s)
+    resources.callback(store.close)
+    reader = KafkaLogReader(settings, timeout_s=timeout_s)
+    resources.callback(reader.close)
+    observer = Observer(settings, scope, timeout_s=timeout_s)
+    resources.callback(observer.close)
+    return Orchestrator(
+        settings,
+        scope,
+        Ports(store, KafkaSwitchAdmin(settings, timeout_s=timeout_s), reader, SystemClock()),
+        observe=observer.snapshot,
+        preflight=lambda snapshot, request: find(snapshot, settings, request),
+        on_progress=on_progress,
+        resources=resources,
+    )
+
+
+class Orchestrator:
+    """Switches one scope.
+
+    ``observe`` and ``preflight`` are injected. ``on_progress`` hears when a step begins, advances
+    or ends, from the thread that runs the command; it may be replaced at any time. ``resources``
+    are closed with the orchestrator.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        scope: str,
+        ports: Ports,
+        *,
+        observe: Observe,
+        preflight: Preflight,
+        on_progress: OnProgress = lambda _: None,
+        new_id: NewId = new_run_id,
+        resources: ExitStack | None = None,
+    ) -> None:
+        self.settings = settings
+        self.scope = settings.scope(scope)
+        self.ports = ports
+        self.on_progress = on_progress
+        self.naming = Naming(DefaultReplicationPolicy(settings.separator), settings.aliases)
+        self._new_id = new_id
+        self._resources = resources
+        self._observe = observe
+        self._preflight = preflight
+        self._execution: Execution | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection. Nothing is written: an unfinished run stays unfinished."""
+        if self._resources is not None:
+            self._resources.close()
+
+    def init(self, active: str, *, adopt: bool = False) -> RunResult:
+        """Create the control topics on every cluster and write the first epoch; idempotent.
+
+        ``adopt``: accept standbys whose own topics hold records already. Raises ConfigurationError
+        for an unknown alias.
+        """
+        self.settings.cluster(active)
+        request = SwitchRequest(scope=self.scope.name, to=active)
+        return Initialisation(self.settings, self.scope, self.naming, self.ports).run(
+            request, adopt=adopt
+        )
+
+    def plan(self, request: SwitchRequest) -> Plan:
+        """Return what a switch would do, with every finding. Changes nothing.
+
+        Raises ConfigurationError for an unknown alias.
+        """
+        self.settings.cluster(request.to)
+        snapshot = self._observe()
+        findings = self._preflight(snapshot, request)
+        if not any(finding.id == "wrong-cluster" for finding in findings):
+            findings = (*findings, *_wrong_clusters(snapshot))
+        return make_plan(snapshot, request, self.scope, self.naming, self.settings.flows, findings)
+
+    def switch(self, request: SwitchRequest) -> RunResult:
+        """Make ``request.to`` active; see `RunResult` for how it can end.
+
+        Raises ConfigurationError for an unknown alias.
+        """
+        return self.start("switch", request).run()
+
+    def resume(self, run: str = "") -> RunResult:
+        """Take up the unfinished run: undo it without intent, complete it with one."""
+        return self.start("resume", self._for(run)).run()
+
+    def abort(self, run: str = "") -> RunResult:
+        """Undo the unfinished run, if it is not past the point of no return."""
+        return self.start("abort", self._for(run)).run()
+
+    def start(self, command: Command, request: SwitchRequest) -> Execution:
+        """Return a command as turns, not begun yet."""
+        if command == "switch":
+            self.settings.cluster(request.to)
+        context = Context(
+            settings=self.settings,
+            naming=self.naming,
+            ports=self.ports,
+            plan=self.plan,
+            progress=self._tell,
+            new_id=self._new_id,
+        )
+        self._execution = Execution(context, command, request)
+        return self._execution
+
+    def interrupt(self) -> None:
+        """Ask the running command to stop; safe to call from a signal handler."""
+        if self._execution is not None:
+            self._execution.interrupt()
+
+    def _tell(self, progress: Progress) -> None:
+        self.on_progress(progress)
+
+    def _for(self, run: str) -> SwitchRequest:
+        return SwitchRequest(scope=self.scope.name, to="", run=run)
+
+
+def _wrong_clusters(snapshot: Snapshot) -> tuple[Finding, ...]:
+    """Return a finding for each cluster whose own id is not the one fixed at init."""
+    state = snapshot.view.state
+    fixed = state.clusters if state is not None else {}
+    return tuple(
+        Finding(
+            id="wrong-cluster",
+            severity=Severity.BLOCK,
+            subject=alias,
+            what=f"{alias} is cluster {cluster.cluster_id}, not {fixed[alias]}",
+            reason="ids were fixed at init; offsets of another cluster mean nothing here",
+            remedy="correct bootstrap.servers of this alias in failover.yaml",
+        )
+        for alias, cluster in snapshot.clusters.items()
+        if cluster.cluster_id and fixed.get(alias, cluster.cluster_id) != cluster.cluster_id
+    )

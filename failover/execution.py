@@ -1,0 +1,420 @@
+"""One command of the orchestrator: drives the machine through the ports, one turn at a time.
+
+A turn looks at what the current stage needs, performs at most one act and feeds its event to the
+machine. It never sleeps: `Execution.pause_s` says how long the next turn can wait, and only `run`
+waits. So a simulation can drive turns, drop the object between any two port calls, and start
+another.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+from zlib import crc32
+
+from clientlib.protocol.errors import FencedError, RemoteError
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import Mark, Phase, View, merge
+from clientlib.protocol.types import ClusterAlias, Revision
+from clientlib.settings import Settings
+from failover.acts import Acts
+from failover.core import journal, publish, report
+from failover.core.machine import (
+    TERMINAL,
+    TRANSITIONS,
+    DeadlinePassed,
+    Event,
+    Interrupted,
+    Pending,
+    Run,
+    RunPhase,
+    deadline_ms,
+    interruptible,
+    step,
+)
+from failover.core.plan import Plan
+from failover.core.result import ExitCode, Progress, RunResult, SwitchRequest
+from failover.io.ports import Outcome, Ports
+
+Command = Literal["switch", "resume", "abort"]
+
+_MARK_LIVES_MS = 3_000
+_MARK_PAUSE_S = 0.1
+_CONSIDER_PAUSE_S = 0.2
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an execution is given: its scope's settings, the ports, and who is asked and told."""
+
+    settings: Settings
+    naming: Naming
+    ports: Ports
+    plan: Callable[[SwitchRequest], Plan]
+    progress: Callable[[Progress], None]
+    new_id: Callable[[int], str]
+
+
+class Execution:
+    """One command as turns. ``result`` is there when a turn returns False."""
+
+    def __init__(self, context: Context, command: Command, request: SwitchRequest) -> None:
+        self._context = context
+        self._ports = context.ports
+        self._command = command
+        self._request = request
+        self._wanted = request.run if command != "switch" else ""
+        self._stage: Callable[[], None] = self._look
+        self._acts: Acts | None = None
+        self._run: Run | None = None
+        self._planned_on = Revision(0, 0)
+        self._marks: Mapping[ClusterAlias, Mark] = {}
+        self._marks_since = 0
+        self._considered_since = 0
+        self._failed: dict[ClusterAlias, str] = {}
+        self._ended: set[str] = set()
+        self._views: Mapping[ClusterAlias, View] = {}
+        self._tried = False
+        self._attempts = 0
+        self._stop = ""
+        self._failure = ""
+        self.pause_s = 0.0
+        self.result: RunResult | None = None
+
+    @property
+    def current(self) -> Run | None:
+        """The run as it stands; None before there is one."""
+        return self._run
+
+    def interrupt(self, why: str = "interrupted") -> None:
+        """Ask to stop: undone before the intent, completed after it."""
+        self._stop = self._stop or why
+
+    def turn(self) -> bool:
+        """Do one act; return whether there is more to do. Never sleeps."""
+        self.pause_s = 0.0
+        try:
+            self._stage()
+        except FencedError as error:
+            self._fenced(error)
+        return self.result is None
+
+    def _fenced(self, error: FencedError) -> None:
+        """Give up; two that fenced each other while locking look again, each after its own time."""
+        locking = self._stage == self._lock
+        if not locking or self._attempts >= _ATTEMPTS:
+            self._finish(self._refusal("locked", ExitCode.LOCKED, str(error)))
+            return
+        self._attempts += 1
+        self._ports.store.release()
+        self._stage = self._look
+        self.pause_s = 0.1 + crc32(self._request.run.encode()) % 2_000 / 1_000
+
+    def run(self) -> RunResult:
+        """Take turns until the end. Ctrl-C is a request to stop, at whatever point it comes."""
+        try:
+            while self._guarded_turn():
+                self._sleep()
+        finally:
+            self._ports.store.release()
+        if self.result is None:  # pragma: no cover - a turn that ends leaves a result
+            raise AssertionError("the command ended without a result")
+        return self.result
+
+    def _guarded_turn(self) -> bool:
+        try:
+            return self.turn()
+        except KeyboardInterrupt:
+            self.interrupt()
+        except Exception as error:
+            # Whatever went wrong in us must not leave writes closed.
+            if self._failure or self._run is None or not interruptible(self._run):
+                raise
+            self._failure = repr(error)
+            self.interrupt("internal")
+        return True
+
+    def _sleep(self) -> None:
+        if self.pause_s > 0:
+            try:
+                self._ports.clock.sleep(self.pause_s)
+            except KeyboardInterrupt:
+                self.interrupt()
+
+    # -- stages before there is a run ------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read the state and refuse what can be refused without touching anything."""
+        self._views = self._ports.store.views()
+        merged = merge(self._views.values())
+        refusal = self._unfit(merged)
+        if refusal is not None:
+            self._finish(refusal)
+            return
+        assert merged.state is not None  # noqa: S101 - _unfit refuses a scope without a state
+        self._planned_on = merged.state.order
+        self._marks = _marks(self._views)
+        self._marks_since = self._ports.clock.now_ms()
+        self._stage = self._watch_marks
+
+    def _watch_marks(self) -> None:
+        """Wait as long as a living run needs to show that it lives."""
+        if self._stop:
+            self._finish(self._refusal("interrupted", ExitCode.INTERRUPTED, "nothing was changed"))
+            return
+        if not self._marks:
+            self._stage = self._lock
+            return
+        now = _marks(self._ports.store.views())
+        moved = [mark for alias, mark in now.items() if mark != self._marks.get(alias)]
+        if moved:
+            message = f"run {moved[0].run} is at work on scope {self._request.scope}"
+            self._finish(self._refusal("locked", ExitCode.LOCKED, message))
+        elif not now or self._ports.clock.now_ms() - self._marks_since > _MARK_LIVES_MS:
+            self._stage = self._lock
+        self.pause_s = _MARK_PAUSE_S
+
+    def _lock(self) -> None:
+        """Take one cluster first: of two that begin at once it fences all but the last."""
+        ident = self._request.run or self._context.new_id(self._ports.clock.now_ms())
+        self._request = replace(self._request, run=ident)
+        arbiter = sorted(self._views)[:1]
+        self._failed = _failures(self._ports.store.acquire(arbiter))
+        if not self._failed:
+            self._ports.store.hold(ident, arbiter)
+        self._stage = self._lock_others
+
+    def _lock_others(self) -> None:
+        """Fence every other reachable cluster, then require what was read before."""
+        others = sorted(self._views)[1:]
+        self._failed |= _failures(self._ports.store.acquire(others))
+        self._views = {
+            alias: view
+            for alias, view in self._ports.store.views().items()
+            if alias not in self._failed
+        }
+        merged = merge(self._views.values())
+        if merged.state is None or merged.state.order != self._planned_on:
+            message = "the state changed while the lock was taken: another run was faster"
+            self._finish(self._refusal("locked", ExitCode.LOCKED, message))
+            return
+        refusal = self._unfit(merged)
+        if refusal is not None:
+            told = "; ".join((refusal.message, *self._failed.values()))
+            self._finish(replace(refusal, message=told))
+            return
+        self._ports.store.hold(self._request.run, sorted(self._views))
+        self._stage = self._decide
+
+    def _decide(self) -> None:
+        """Under the lock: take up what is unfinished, else start what was asked for."""
+        self._views = self._ports.store.views()
+        merged = merge(self._views.values())
+        self._acts = Acts(
+            self._context.settings, self._request.scope, self._context.naming, self._ports
+        )
+        self._acts.knows(self._views)
+        old = journal.unfinished(merged, self._request.scope)
+        named = self._wanted
+        if named and (old is None or old.id != named):
+            message = f"run {named} is not unfinished"
+            self._finish(self._refusal("refused", ExitCode.REFUSED, message))
+        elif old is not None:
+            self._begin(self._taken_up(old, merged))
+        elif self._command != "switch":
+            self._finish(self._refusal("unchanged", ExitCode.OK, "no run is unfinished"))
+        else:
+            self._considered_since = self._ports.clock.now_ms()
+            self._stage = self._consider
+
+    def _consider(self) -> None:
+        """Refuse what stands in the way; wait, within the timeout, for what passes by itself."""
+        if self._stop:
+            self._finish(self._refusal("interrupted", ExitCode.INTERRUPTED, "nothing was closed"))
+            return
+        state = merge(self._views.values()).state
+        refusal = self._unfit(merge(self._views.values()))
+        if refusal is not None or state is None or self._acts is None:
+            self._finish(refusal or self._refusal("refused", ExitCode.REFUSED, "no state"))
+            return
+        plan = self._context.plan(self._request)
+        if not plan.refusals:
+            self._begin(Run(self._request.run, self._request, state))
+            return
+        waited_ms = self._ports.clock.now_ms() - self._considered_since
+        if plan.lasting or waited_ms >= self._request.timeout_s * 1000:
+            self._finish(self._refused_by(plan))
+            return
+        self._acts.create(plan.creations)
+        told = tuple(f"{f.subject}: {f.what}" for f in plan.refusals)
+        waiting = Run(self._request.run, self._request, state, pending=told)
+        self._context.progress(report.progress_of(waiting))
+        self.pause_s = _CONSIDER_PAUSE_S
+
+    def _refused_by(self, plan: Plan) -> RunResult:
+        told = "; ".join(f"{f.id}: {f.subject} {f.what}" for f in plan.refusals)
+        refusal = self._refusal("refused", ExitCode.REFUSED, told)
+        return replace(refusal, findings=plan.findings)
+
+    def _begin(self, run: Run) -> None:
+        now = self._ports.clock.now_ms()
+        self._run = replace(run, times={**run.times, run.phase.value: now})
+        self._tried = False
+        self._stage = self._advance
+        self._tell(self._run)
+        if run.phase in TERMINAL:
+            self._end(self._run)
+
+    def _taken_up(self, old: Run, merged: View) -> Run:
+        """Return an unfinished run where the state says that it stands.
+
+        Committed: go on. Intent: complete it (or undo it, if asked to abort). Else: undo it.
+        """
+        state = merged.state
+        now = self._ports.clock.now_ms()
+        times = {**old.times, RunPhase.CLOSING.value: old.times.get("closing", now)}
+        if state is None or state.epoch.counter > old.epoch.counter:
+            return replace(old, phase=RunPhase.DONE)
+        if publish.shows_commit(old, merged):
+            return replace(old, phase=RunPhase.MOVING, cause="", pending=())
+        if state.phase is Phase.ACTIVE:
+            return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
+        at_home = self._views.get(old.source)
+        home = at_home.state if at_home is not None else None
+        stands = home is not None and home.phase is Phase.INTENT  # where it counts: the old side
+        if state.phase is Phase.INTENT and stands and self._command != "abort":
+            times[RunPhase.CLOSING.value] = now  # its time starts anew
+            return replace(old, phase=RunPhase.RESOLVING, times=times, intent=True, cause="")
+        cause = "aborted" if self._command == "abort" else "resumed"
+        intent = old.intent or state.phase is Phase.INTENT
+        return replace(old, phase=RunPhase.UNDOING, times=times, intent=intent, cause=cause)
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Perform the phase's act, or take notice of time and operator, and step."""
+        run = self._run
+        assert run is not None  # noqa: S101 - the stage is entered with a run
+        decision = step(run, self._due(run) or self._perform(run), self._ports.clock.now_ms())
+        self._tried = decision.run.phase is run.phase
+        self.pause_s = decision.pause_s
+        self._run = decision.run
+        if not self._tried:
+            self._tell(decision.run, run)
+        elif decision.run.pending != run.pending:
+            self._tell(decision.run)
+        if decision.run.phase in TERMINAL:
+            self._end(decision.run)
+
+    def _tell(self, run: Run, before: Run | None = None) -> None:
+        """Tell a watching human that a step ended, and which one began."""
+        if before is not None:
+            self._context.progress(report.ended(before, run))
+        if run.phase not in TERMINAL:
+            self._context.progress(report.progress_of(run))
+
+    def _due(self, run: Run) -> Event | None:
+        """Return the stop or the deadline, if it is due; a phase is tried once before that."""
+        if self._stop and interruptible(run):
+            return Interrupted(self._stop)
+        limit = deadline_ms(run)
+        late = limit is not None and self._ports.clock.now_ms() >= limit
+        if late and self._tried and (run.phase, DeadlinePassed) in TRANSITIONS:
+            return DeadlinePassed()
+        return None
+
+    def _perform(self, run: Run) -> Event:
+        assert self._acts is not None  # noqa: S101 - made before the run
+        try:
+            return self._acts.table[run.phase](run)
+        except FencedError:
+            raise
+        except RemoteError as error:
+            if (run.phase, Pending) not in TRANSITIONS:
+                raise
+            return Pending((str(error),))
+
+    def _end(self, run: Run) -> None:
+        """Journal the end; a switch that only cleared up after another one goes on."""
+        assert self._acts is not None  # noqa: S101 - made before the run
+        try:
+            self._acts.record(run)
+        except FencedError as error:
+            run = replace(run, warnings=(*run.warnings, f"the end was not journalled: {error}"))
+        other = run.id != self._request.run
+        again = run.id in self._ended  # its end could not be written: somebody must look
+        self._ended.add(run.id)
+        if other and run.finished and self._command == "switch" and not self._stop and not again:
+            self._stage = self._decide
+            return
+        result = report.result_of(run)
+        if other and self._command == "abort" and run.committed:
+            result = self._too_late(run)
+        self._finish(
+            replace(result, message="; ".join(filter(None, (result.message, self._failure))))
+        )
+
+    def _too_late(self, run: Run) -> RunResult:
+        message = f"run {run.id} is past the point of no return: {run.target} is active"
+        return self._refusal("refused", ExitCode.REFUSED, message)
+
+    def _finish(self, result: RunResult) -> None:
+        self.result = result
+        self._ports.store.release()
+
+    # -- refusals --------------------------------------------------------------------------------
+
+    def _unfit(self, merged: View) -> RunResult | None:
+        """Return why the request cannot be served by this state, or that it is served already."""
+        if merged.state is None:
+            seen = ", ".join(self._views) or "no cluster"
+            return self._refusal(
+                *(("refused", ExitCode.REFUSED) if self._views else _UNREACHABLE),
+                f"scope {self._request.scope} has no state on any reachable cluster ({seen})",
+                remedy="run `failover init --active ALIAS` first",
+            )
+        old = journal.unfinished(merged, self._request.scope)
+        if self._command == "abort" and old is not None and publish.shows_commit(old, merged):
+            return self._too_late(old)
+        if old is not None or self._command != "switch":
+            return None
+        return self._unfit_switch(merged)
+
+    def _unfit_switch(self, merged: View) -> RunResult | None:
+        state, to = merged.state, self._request.to
+        assert state is not None  # noqa: S101 - _unfit looked
+        expected = self._request.expect_active
+        if expected and expected != state.active:
+            message = f"{state.active} is active, not {expected} as expected"
+            return self._refusal("refused", ExitCode.REFUSED, message)
+        if state.active == to and state.phase is Phase.ACTIVE:
+            message = f"{to} is active already, epoch {state.epoch.counter}"
+            return self._refusal("unchanged", ExitCode.OK, message)
+        missing = sorted({state.active, to} - self._views.keys())
+        if missing:
+            message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
+            return self._refusal(*_UNREACHABLE, message)
+        return None
+
+    def _refusal(self, result: str, code: ExitCode, message: str, *, remedy: str = "") -> RunResult:
+        state = merge(self._views.values()).state
+        return report.refused(
+            self._request,
+            result,
+            code,
+            message,
+            source=state.active if state is not None else "",
+            epoch=state.epoch.counter if state is not None else 0,
+            remedy=remedy,
+        )
+
+
+_UNREACHABLE = ("unreachable", ExitCode.UNREACHABLE)
+
+
+def _failures(outcomes: Mapping[ClusterAlias, Outcome]) -> dict[ClusterAlias, str]:
+    return {alias: outcome.why for alias, outcome in outcomes.items() if not outcome.done}
+
+
+def _marks(views: Mapping[ClusterAlias, View]) -> dict[ClusterAlias, Mark]:
+    return {alias: view.mark for alias, view in views.items() if view.mark is not None}

@@ -1,0 +1,1 @@
+"""The orchestrator's edge: Kafka administration, MM2's topics, the state store."""

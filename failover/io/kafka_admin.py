@@ -1,0 +1,249 @@
+"""One cluster's AdminClient, kept open: questions asked in parallel, answers as our own values.
+
+An AdminClient that is collected before its futures are done cancels them, so whoever asks keeps
+the object for as long as it waits. Errors of the Kafka client leave this module as ours.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not in __all__
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from clientlib.protocol.errors import (
+    ClusterUnreachableError,
+    ConfigurationError,
+    FailoverError,
+    RemoteError,
+    TimedOutError,
+)
+from clientlib.protocol.types import Offset, Partition
+from clientlib.settings import Cluster
+from failover.core.snapshot import Commit, GroupInfo, Member
+
+_T = TypeVar("_T")
+Offsets: TypeAlias = "Mapping[Partition, Future[Any]]"
+"""Offsets that were asked for; `ClusterAdmin.resolve_offsets` waits for them."""
+
+_POLL_S = 0.01
+# A broker that is restarting refuses connections for a moment: only a longer refusal counts.
+_REFUSED_S = 1.0
+_UNREACHABLE = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - confluent-kafka's public constants begin so
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
+        KafkaError._RESOLVE,  # noqa: SLF001 - as above
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - as above
+        KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001 - as above
+        KafkaError._WAIT_COORD,  # noqa: SLF001 - as above
+    }
+)
+_REFUSED = frozenset(
+    {
+        KafkaError._INVALID_ARG,  # noqa: SLF001 - as above
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - as above
+        KafkaError._SSL,  # noqa: SLF001 - as above
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+    }
+)
+_NOT_READY = frozenset(
+    {
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+_QUIET = logging.getLogger("failover.kafka")
+_QUIET.addHandler(logging.NullHandler())
+
+
+class NotReadyError(TimedOutError):
+    """The broker asks to try again: a leader is elected, a coordinator loads, a topic is new."""
+
+
+def translated(cluster: Cluster, error: KafkaException) -> FailoverError:
+    """Return our error for the Kafka client's: what happened, and to which cluster."""
+    cause: KafkaError = error.args[0]
+    where = f"cluster {cluster.alias} ({cluster.bootstrap})"
+    if cause.code() in _UNREACHABLE:
+        return ClusterUnreachableError(f"{where} did not answer: {cause.str()}")
+    if cause.code() in _REFUSED:
+        return ConfigurationError(f"{where} cannot be used as configured: {cause.str()}")
+    if cause.code() in _NOT_READY:
+        return NotReadyError(f"{where} is not ready yet: {cause.name()}: {cause.str()}")
+    return RemoteError(f"{where}: {cause.name()}: {cause.str()}")
+
+
+def quiet(client: Mapping[str, Any]) -> dict[str, Any]:
+    """Return client settings that log to ``failover.kafka`` instead of the operator's terminal."""
+    return {"log_level": 3, **client, "logger": _QUIET}
+
+
+class ClusterAdmin:
+    """Reads one cluster. ``timeout_s`` bounds every wait of one observation.
+
+    Raises ConfigurationError when librdkafka refuses the settings.
+    """
+
+    def __init__(self, cluster: Cluster, timeout_s: float = 5.0) -> None:
+        self.cluster = cluster
+        self.timeout_s = timeout_s
+        self._down_at: float | None = None
+        self._last_error = ""
+        conf = {"socket.connection.setup.timeout.ms": 3000, **quiet(cluster.client)}
+        try:
+            self._admin = AdminClient(conf | {"error_cb": self._on_error})
+        except KafkaException as error:
+            raise translated(cluster, error) from error
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._down_at = self._down_at or monotonic()
+        else:
+            self._last_error = str(error.str())
+
+    def wait(self, future: "Future[_T]", what: str) -> _T:
+        """Return a future's answer, or say which question about which cluster failed.
+
+        Raises ClusterUnreachableError as soon as all brokers have refused for a second,
+        TimedOutError for a live cluster that is slow.
+        """
+        deadline = monotonic() + self.timeout_s
+        while True:
+            try:
+                return future.result(timeout=_POLL_S)
+            except FutureTimeoutError:
+                self._admin.poll(0)
+            except KafkaException as error:
+                raise translated(self.cluster, error) from error
+            if self._down_at and monotonic() - self._down_at > _REFUSED_S:
+                raise ClusterUnreachableError(
+                    f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) is unreachable: "
+                    f"{self._last_error or 'all brokers are down'}"
+                )
+            if monotonic() > deadline:
+                raise TimedOutError(
+                    f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) did not answer in "
+                    f"{self.timeout_s:g} s: {what} {self._last_error}".rstrip()
+                )
+
+    def describe_cluster(self) -> "Future[Any]":
+        """Ask for the cluster's id and our authorised operations."""
+        return self._admin.describe_cluster(
+            include_authorized_operations=True, request_timeout=self.timeout_s
+        )
+
+    def partitions(self) -> dict[str, int]:
+        """Return the number of partitions by topic name."""
+        try:
+            topics = self._admin.list_topics(timeout=self.timeout_s).topics
+        except KafkaException as error:
+            raise translated(self.cluster, error) from error
+        return {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
+
+    def starts(self, partitions: Iterable[Partition]) -> Offsets:
+        """Ask for the log starts."""
+        return self.offsets(partitions, OffsetSpec._earliest)  # noqa: SLF001 - its getter is untyped
+
+    def ends(self, partitions: Iterable[Partition], *, committed: bool = False) -> Offsets:
+        """Ask for the high watermarks, or for the last stable offsets (``committed``)."""
+        return self.offsets(partitions, OffsetSpec._latest, committed=committed)  # noqa: SLF001 - as above
+
+    def newest(self, partitions: Iterable[Partition]) -> Offsets:
+        """Ask for the records with the highest timestamp."""
+        return self.offsets(partitions, OffsetSpec._max_timestamp)  # noqa: SLF001 - as above
+
+    def offsets(
+        self, partitions: Iterable[Partition], spec: Any, *, committed: bool = False
+    ) -> Offsets:
+        """Ask for one offset of each partition: one request per broker."""
+        wanted = {TopicPartition(p.topic, p.number): spec for p in partitions}
+        if not wanted:
+            return {}
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        futures = self._admin.list_offsets(
+            wanted, isolation_level=level, request_timeout=self.timeout_s
+        )
+        return {Partition(p.topic, p.partition): future for p, future in futures.items()}
+
+    def resolve_offsets(self, futures: Offsets) -> dict[Partition, tuple[Offset, int]]:
+        """Return (offset, timestamp in ms or -1) by partition."""
+        answers = {p: self.wait(f, f"offsets of {p.topic}") for p, f in futures.items()}
+        return {p: (answer.offset, answer.timestamp) for p, answer in answers.items()}
+
+    def topic_configs(self, topics: Iterable[str]) -> "dict[str, Future[Any]]":
+        """Ask for the settings of topics."""
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+        if not resources:
+            return {}
+        futures = self._admin.describe_configs(resources, request_timeout=self.timeout_s)
+        return {resource.name: future for resource, future in futures.items()}
+
+    def group_ids(self) -> "Future[Any]":
+        """Ask for the names of all consumer groups."""
+        return self._admin.list_consumer_groups(request_timeout=self.timeout_s)
+
+    def groups(self, names: Iterable[str]) -> dict[str, GroupInfo]:
+        """Return state, members and commits of groups; all asked in parallel."""
+        wanted = list(names)
+        if not wanted:
+            return {}
+        described = self._admin.describe_consumer_groups(wanted, request_timeout=self.timeout_s)
+        commits = {group: self.commits(group) for group in wanted}
+        return {
+            group: GroupInfo(
+                state=state.state.name,
+                members=tuple(_member(member) for member in state.members),
+                commits=self.resolve_commits(group, commits[group]),
+            )
+            for group, state in (
+                (group, self.wait(described[group], f"description of group {group}"))
+                for group in wanted
+            )
+        }
+
+    def commits(self, group: str) -> "Future[Any]":
+        """Ask for all commits of one group; Kafka's client takes one group per call."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        futures = self._admin.list_consumer_group_offsets(request, request_timeout=self.timeout_s)
+        future: Future[Any] = futures[group]
+        return future
+
+    def resolve_commits(self, group: str, future: "Future[Any]") -> dict[Partition, Commit]:
+        """Return a group's commits; partitions without a commit are left out."""
+        answer = self.wait(future, f"commits of group {group}")
+        return {
+            Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "")
+            for p in answer.topic_partitions
+            if p.offset >= 0 and not p.error
+        }
+
+
+def _member(member: Any) -> Member:
+    assigned = member.assignment.topic_partitions if member.assignment else ()
+    return Member(
+        id=member.member_id,
+        client_id=member.client_id,
+        host=member.host,
+        assignment=tuple(Partition(p.topic, p.partition) for p in assigned),
+    )

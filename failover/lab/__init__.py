@@ -1,0 +1,1 @@
+"""Real Kafka clusters and real MirrorMaker 2 on one machine."""

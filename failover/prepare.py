@@ -1,0 +1,128 @@
+"""What is done before anything closes: topics, copies, the ends that older epochs still lack."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from clientlib.protocol.ledger import ClosedEpoch, Ledger
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import View, merge_ledger
+from clientlib.protocol.types import ClusterAlias, Partition
+from clientlib.settings import Settings
+from failover.copies import CopyWatch, Route
+from failover.core.machine import Event, Growth, Pending, Prepared, Run
+from failover.core.plan import Creation, creations, logical_topics
+from failover.io.ports import NewTopic, Ports
+
+
+class Preparation:
+    """Prepares one run; idempotent, so a look that is repeated does what is still missing."""
+
+    def __init__(self, settings: Settings, scope: str, naming: Naming, ports: Ports) -> None:
+        self._settings = settings
+        self._scope = settings.scope(scope)
+        self._naming = naming
+        self._ports = ports
+
+    def look(self, run: Run, known: View, reachable: Iterable[ClusterAlias]) -> Event:
+        """Create what is missing on the reachable clusters, and align what can be aligned."""
+        admin = self._ports.admin
+        listed = {alias: admin.partitions(alias) for alias in reachable}
+        topics = logical_topics(listed, self._scope, self._naming, run.source)
+        missing = creations(listed, topics, self._naming, self._settings.flows)
+        if missing:
+            self.create(missing)
+            return Pending(tuple(f"topic {c.topic} on {c.alias}" for c in missing))
+        owed: dict[str, tuple[ClosedEpoch, ...]] = {}
+        for topic, count in topics.items():
+            rows = known.ledger.get(topic, {})
+            found = self._owed(run, _Topic(topic, count, rows))
+            if isinstance(found, Pending):
+                return found
+            if found:
+                owed[topic] = found
+        return Prepared(topics, owed)
+
+    def unprepared(self, run: Run) -> tuple[Growth, ...]:
+        """Return partitions that appeared on the old side since the run prepared its topics.
+
+        Their records would be missing in the ledger, so the run must begin again.
+        """
+        listed = {run.source: self._ports.admin.partitions(run.source)}
+        now = logical_topics(listed, self._scope, self._naming, run.source)
+        return tuple(
+            Growth(topic, number, 0, 0)
+            for topic, count in sorted(now.items())
+            for number in range(run.topics.get(topic, 0), count)
+        )
+
+    def create(self, missing: Iterable[Creation]) -> None:
+        """Create or grow topics, with the settings of the ones that they must be like."""
+        by_alias: dict[ClusterAlias, dict[str, NewTopic]] = {}
+        for one in missing:
+            settings = self._ports.admin.topic_settings(one.like_alias, [one.like])[one.like]
+            by_alias.setdefault(one.alias, {})[one.topic] = NewTopic(one.partitions, settings)
+        for alias, topics in by_alias.items():
+            self._ports.admin.create_topics(alias, topics)
+
+    def _owed(self, run: Run, topic: "_Topic") -> tuple[ClosedEpoch, ...] | Pending:
+        """Return the older epochs of a topic with the ends that the target lacks."""
+        found: list[ClosedEpoch] = []
+        for counter, row in sorted(topic.rows.items()):
+            if counter >= run.epoch.counter or run.target in row.ends:
+                continue
+            source = next((a for a in (row.epoch.cluster, run.source) if a in row.ends), None)
+            if source is None:
+                return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
+            added = {entry.epoch.counter: entry for entry in found}
+            ledger = Ledger(run.base.epochs, {**topic.rows, **added})
+            ends = self._align(topic, ledger, row, source, run.target)
+            if isinstance(ends, Pending):
+                return ends
+            found.append(replace(row, ends={**row.ends, run.target: ends}))
+        return tuple(found)
+
+    def _align(
+        self,
+        topic: "_Topic",
+        ledger: Ledger,
+        row: ClosedEpoch,
+        source: ClusterAlias,
+        target: ClusterAlias,
+    ) -> dict[int, int] | Pending:
+        numbers = sorted(row.ends[source])
+        starts = {
+            Partition(topic.name, number): (
+                _start(ledger, row.epoch.counter, number, source),
+                _start(ledger, row.epoch.counter, number, target),
+            )
+            for number in numbers
+        }
+        route = Route(row.epoch.cluster, source, target)
+        watch = CopyWatch(
+            self._ports.admin, self._ports.reader, self._naming, route, starts, closed=True
+        )
+        watch.look_ahead()
+        ends = {Partition(topic.name, number): row.ends[source][number] for number in numbers}
+        copies, missing = watch.look(ends)
+        return Pending(missing) if missing else {p.number: end for p, end in copies.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    name: str
+    partitions: int
+    rows: Mapping[int, ClosedEpoch]
+
+
+def _start(ledger: Ledger, counter: int, number: int, cluster: ClusterAlias) -> int:
+    """Return where an epoch starts on a cluster; every earlier end must be known there."""
+    for span in ledger.ranges(number, cluster):
+        if span.epoch.counter == counter:
+            return span.start
+    return 0
+
+
+def with_owed(view: View, run: Run) -> View:
+    """Return the view with the ends that the run found out for older epochs."""
+    owed = {t: {row.epoch.counter: row for row in rows} for t, rows in run.owed.items()}
+    return replace(view, ledger=merge_ledger(view.ledger, owed))

@@ -1,0 +1,112 @@
+"""What people see, to the letter, at 100 columns and without colour.
+
+After a wanted change: ``FAILOVER_UPDATE=1 pytest tests/cli/test_render.py``, then read the diff.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from clientlib.settings import Settings
+from failover.cli import documents, render, render_run
+from failover.core.findings import findings
+from failover.core.plan import make_plan
+from failover.core.result import ExitCode, RunResult, StepRecord, SwitchRequest
+from failover.core.rules.case import case
+from failover.core.snapshot import Snapshot
+
+EXPECTED = Path(__file__).with_name("expected")
+WIDTH = 100
+
+
+def text(shown: RenderableType) -> str:
+    console = Console(width=WIDTH, no_color=True, highlight=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def check(name: str, shown: RenderableType) -> None:
+    printed = text(shown)
+    assert max(map(len, printed.splitlines())) <= WIDTH
+    file = EXPECTED / f"{name}.txt"
+    if os.environ.get("FAILOVER_UPDATE"):
+        file.write_text(printed)
+    assert printed == file.read_text()
+
+
+def test_status(snapshot: Snapshot, settings: Settings) -> None:
+    found = findings(snapshot, settings)
+    check("status", render.status(documents.status(snapshot, settings, found), found))
+
+
+def test_clients(snapshot: Snapshot) -> None:
+    check("clients", render.clients(documents.clients(snapshot)))
+
+
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("plan", SwitchRequest("default", "RIGHT", timeout_s=20)),
+        ("plan-refused", SwitchRequest("default", "RIGHT", expect_active="RIGHT")),
+        ("plan-unchanged", SwitchRequest("default", "LEFT")),
+    ],
+)
+def test_plan(name: str, request_: SwitchRequest, snapshot: Snapshot, settings: Settings) -> None:
+    found = findings(snapshot, settings, request_)
+    naming = case(snapshot, settings, request_).naming
+    scope = settings.scope("default")
+    made = make_plan(snapshot, request_, scope, naming, settings.flows, found)
+    check(name, render_run.plan(made, documents.groups(snapshot), request_.timeout_s))
+
+
+def test_preflight(snapshot: Snapshot, settings: Settings) -> None:
+    request = SwitchRequest("default", "RIGHT", expect_active="RIGHT")
+    found = findings(snapshot, settings, request)
+    document = documents.preflight("default", "LEFT", "RIGHT", found, ())
+    check("preflight", render.preflight(document, found))
+
+
+def test_run() -> None:
+    steps = (
+        StepRecord("close", "ask the producers to finish", "done", 1000, 1012),
+        StepRecord(
+            "copy", "wait until RIGHT holds every record", "undone", 1012, 31_000, "orders[1]"
+        ),
+        StepRecord("commit", "make RIGHT active"),
+    )
+    result = RunResult(
+        run="r1",
+        scope="default",
+        source="LEFT",
+        target="RIGHT",
+        epoch=1,
+        changed=False,
+        result="rolled-back",
+        exit_code=ExitCode.TIMED_OUT,
+        steps=steps,
+        measured={"closed_ms": 30_020},
+        message="LEFT stays active, epoch 1; timed-out; still missing: orders[1]",
+    )
+    check("run-rolled-back", render_run.run(result))
+    document = {"runs": [documents.run(result)]}
+    check("history", render.history(document))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"),
+    [
+        (None, "never"),
+        (0, "0.0 s ago"),
+        (9_999, "10.0 s ago"),
+        (10_000, "10 s ago"),
+        (119_000, "119 s ago"),
+        (120_000, "2 min ago"),
+        (7_200_000, "2 h ago"),
+        (172_800_000, "2 d ago"),
+    ],
+)
+def test_age(milliseconds: int | None, shown: str) -> None:
+    assert render.age(milliseconds) == shown

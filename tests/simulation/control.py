@@ -1,0 +1,331 @@
+"""The control plane in memory: watches of clients, and the orchestrator's ports."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from clientlib.protocol.errors import ClusterUnreachableError, FencedError
+from clientlib.protocol.state import Mark, View, fold, mark_released, merge
+from clientlib.protocol.types import Offset, Partition
+from failover.core.snapshot import Commit
+from failover.io.ports import NewTopic, Outcome, Records, Status, Window
+from tests.simulation.clock import Killed
+from tests.simulation.cluster import SCOPE, Record, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from clientlib.protocol.clients import Registration
+    from tests.simulation.clock import Process
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+FRESH_S, ASK_S = 2.0, 0.5
+_AFTER_STOP_S = 0.02
+_DONE = Outcome(Status.DONE)
+
+
+class SimWatch:
+    """`Watch` of one process: each cluster's state arrives with a delay of its own."""
+
+    too_new = False
+
+    def __init__(self, world: World, process: Process, changed: Callable[[], None]) -> None:
+        self._world, self._process, self._changed = world, process, changed
+        sim = world.sim
+        self._phase = sim.between(0.0, ASK_S)
+        self._began = sim.now + sim.between(0.0, 0.3)
+        self._deaf = sim.chance(0.5)
+        self._delay = {alias: world.faults.watch_delay() for alias in world.clusters}
+        self._seen = dict.fromkeys(world.clusters, 0)
+        self._merged = View()
+        self.version = 0
+        for alias, cluster in world.clusters.items():
+            cluster.watchers.append(lambda a=alias: self._hear(a))
+            self._hear(alias)
+
+    def _hear(self, alias: str) -> None:
+        index = len(self._world.clusters[alias].views) - 1
+        wait = self._world.sim.between(0.001, self._delay[alias])
+        if self._deaf:
+            wait += max(0.0, self._world.cut_until.get(alias, 0.0) - self._world.sim.now)
+        self._world.sim.after(wait, lambda: self._read(alias, index), self._process, main=False)
+
+    def _read(self, alias: str, index: int) -> None:
+        if index <= self._seen[alias]:
+            return
+        self._seen[alias] = index
+        merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
+        if merged != self._merged:
+            self._merged = merged
+            self.version += 1
+            self._changed()
+
+    def view(self) -> View:
+        return self._merged
+
+    def _confirmed(self, cluster: str) -> float:
+        """When the last question was asked whose answer has been read."""
+        now, views = self._world.sim.now, self._world.clusters[cluster].views
+        unread = self._seen[cluster] + 1
+        limit = min(now - 0.005, views[unread][0]) if unread < len(views) else now - 0.005
+        asked = limit - (limit - self._phase) % ASK_S
+        woken = self._process.woken
+        if asked >= max(self._began, woken + _AFTER_STOP_S):
+            return asked
+        # at once after a start or a stop: the heartbeat is due then too, and answered sooner
+        first = max(self._began, woken + _AFTER_STOP_S if woken else 0.0)
+        return first if first <= limit else float("-inf")
+
+    def fresh(self, cluster: str) -> bool:
+        return self._world.sim.now - self._confirmed(cluster) < FRESH_S
+
+    def confirmed_after(self, cluster: str, instant: float) -> bool:
+        return self._confirmed(cluster) > instant
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this too whenever the view changes."""
+
+    def unlisten(self, listener: object) -> None:
+        """Nothing to do."""
+
+
+@dataclass(slots=True)
+class Sight:
+    """Which cluster a process of the tool cannot reach, and for how long."""
+
+    lacks: str = ""
+    until: float = 0.0
+
+
+class Port:
+    """A port of one process of the tool: each call takes time, and may be its last."""
+
+    def __init__(self, world: World, process: Process, sight: Sight) -> None:
+        self._world, self._process, self._sight = world, process, sight
+
+    def _blind(self, alias: str) -> bool:
+        """Say whether this process cannot reach a cluster now."""
+        return alias == self._sight.lacks and self._world.sim.now < self._sight.until
+
+    def _call(self, act: Callable[[], T], *, slow: float = 0.0) -> T:
+        self._process.call()
+        world = self._world
+        world.sim.block(self._process, world.sim.between(0.0005, 0.003) + slow)
+        result = act()
+        self._process.call()
+        return result
+
+
+class SimStore(Port):
+    """The state store of one process of the tool."""
+
+    def __init__(self, world: World, process: Process, sight: Sight) -> None:
+        super().__init__(world, process, sight)
+        self._mine: dict[str, int] = {}
+        self._fenced: set[str] = set()
+        self._held: tuple[str, ...] = ()
+        self._run = ""
+        self._beat = 0
+
+    def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
+        return {alias: self._call(lambda a=alias: self._acquire(a), slow=0.3) for alias in aliases}
+
+    def _acquire(self, alias: str) -> Outcome:
+        cluster = self._world.clusters[alias]
+        if self._blind(alias):
+            return Outcome(Status.FAILED, f"{alias} cannot be reached")
+        mark = cluster.view.mark if alias in self._held else None
+        if mark is not None and mark.owner != self._process.name:
+            raise FencedError(f"another run holds the mark on {alias}")
+        self._mine[alias] = cluster.acquire()
+        self._fenced.discard(alias)
+        return _DONE
+
+    def publish(self, writes: Mapping[str, Sequence[Record]]) -> Mapping[str, Outcome]:
+        """Write all clusters at once: each has its own time, and one can be missed by a crash."""
+        outcomes, fenced = {}, None
+        aliases = sorted(writes)
+        self._world.sim.rng.shuffle(aliases)
+        for alias in aliases:
+            try:
+                outcomes[alias] = self._publish(alias, writes[alias])
+            except FencedError as error:
+                fenced = error
+        if fenced is not None:
+            raise fenced
+        return outcomes
+
+    def _publish(self, alias: str, records: Sequence[Record]) -> Outcome:
+        sim, cluster = self._world.sim, self._world.clusters[alias]
+        self._process.call()
+        if alias in self._fenced:
+            raise FencedError(alias)
+        if self._blind(alias):
+            return Outcome(Status.FAILED, f"{alias} cannot be reached")
+        if alias not in self._mine:
+            return Outcome(Status.FAILED, f"{alias}: no writer; acquire first")
+        if self._mine[alias] != cluster.fence:
+            self._fenced.add(alias)
+            raise FencedError(alias)
+        transaction = cluster.begin(records)
+        self._process.call()  # dying here leaves the transaction open
+        how = self._world.faults.write_outcome()
+        sim.block(self._process, sim.between(0.001, 0.008 if how != "slow" else 1.5))
+        if transaction.status == "aborted":
+            self._fenced.add(alias)
+            raise FencedError(alias)
+        if how in {"refused", "lost", "unheard"}:
+            return self._badly(alias, transaction, how)
+        dies = self._dies_after(records)
+        if dies:
+            self._world.cut(alias)
+        cluster.settle(transaction, "committed")
+        if dies:
+            self._process.kill()
+            raise Killed
+        sim.block(self._process, sim.between(0.0, 0.004))
+        self._process.call()
+        return _DONE
+
+    def _badly(self, alias: str, transaction: Transaction, how: str) -> Outcome:
+        cluster = self._world.clusters[alias]
+        if how == "refused":
+            cluster.settle(transaction, "aborted")
+            return Outcome(Status.FAILED, f"{alias}: refused")
+        if how == "unheard":
+            cluster.settle(transaction, "committed")
+        del self._mine[alias]  # an open transaction is settled by the next writer
+        return Outcome(Status.UNKNOWN, f"{alias}: no answer")
+
+    def _dies_after(self, records: Sequence[Record]) -> bool:
+        state, faults = fold(View(), SCOPE, records).state, self._world.faults
+        commits = state is not None and state.epoch.counter > self._world.epoch
+        return commits and not faults.over and self._world.sim.chance(faults.commit_crash)
+
+    def views(self) -> Mapping[str, View]:
+        return self._call(
+            lambda: {a: c.view for a, c in self._world.clusters.items() if not self._blind(a)}
+        )
+
+    def clients(self, aliases: Iterable[str]) -> Mapping[str, Mapping[str, Registration]]:
+        clusters = self._world.clusters
+        return self._call(
+            lambda: {a: dict(clusters[a].clients) for a in aliases if not self._blind(a)}
+        )
+
+    def hold(self, run: str, aliases: Iterable[str]) -> None:
+        self.release()
+        self._run, self._held, self._beat = run, tuple(aliases), 0
+        self._renew()
+        self._later()
+
+    def _later(self) -> None:
+        held = self._held
+        self._world.sim.after(1.0, lambda: self._tick(held), self._process, main=False)
+
+    def _tick(self, held: tuple[str, ...]) -> None:
+        """A beat of the renewing thread: it may be refused, which ends it."""
+        if held is not self._held or not held:
+            return
+        self._beat += 1
+        for alias in held:
+            cluster = self._world.clusters[alias]
+            if self._mine.get(alias) == cluster.fence:
+                record = Mark(self._run, self._process.name, self._beat).record(SCOPE)
+                cluster.settle(cluster.begin([record]), "committed")
+            elif alias in self._mine:
+                return
+        self._later()
+
+    def _renew(self) -> None:
+        self._beat += 1
+        record = Mark(self._run, self._process.name, self._beat).record(SCOPE)
+        self.publish({alias: [record] for alias in self._held})
+
+    def release(self) -> None:
+        held, self._held = self._held, ()
+        if held:
+            with contextlib.suppress(FencedError):
+                self.publish({alias: [mark_released(SCOPE)] for alias in held})
+
+    def close(self) -> None:
+        pass
+
+
+class SimAdmin(Port):
+    """`Admin` over the fake clusters."""
+
+    def _ask(self, alias: str, act: Callable[[], T]) -> T:
+        def answer() -> T:
+            if self._blind(alias):
+                raise ClusterUnreachableError(f"{alias} cannot be reached")
+            return act()
+
+        return self._call(answer)
+
+    def _logs(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, Offset]:
+        logs = self._world.clusters[alias].logs
+        return {part: logs[part.topic][part.number].end for part in parts}
+
+    def partitions(self, alias: str) -> Mapping[str, int]:
+        logs = self._world.clusters[alias].logs
+        return self._ask(alias, lambda: {topic: len(by) for topic, by in logs.items()})
+
+    def cluster_id(self, alias: str) -> str:
+        return self._ask(alias, lambda: f"id-{alias}")
+
+    def starts(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
+        return self._ask(alias, lambda: dict.fromkeys(partitions, 0))
+
+    def ends(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
+        return self._ask(alias, lambda: self._logs(alias, list(partitions)))
+
+    def stable_ends(
+        self, alias: str, partitions: Iterable[Partition]
+    ) -> Mapping[Partition, Offset]:
+        return self._ask(alias, lambda: self._logs(alias, list(partitions)))
+
+    def topic_settings(self, alias: str, topics: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        return self._ask(alias, lambda: {topic: {} for topic in topics})
+
+    def create_topics(self, alias: str, topics: Mapping[str, NewTopic]) -> None:
+        for name, topic in topics.items():
+            self._ask(
+                alias, lambda n=name, t=topic: self._world.clusters[alias].create(n, t.partitions)
+            )
+
+    def commits(
+        self, alias: str, groups: Iterable[str]
+    ) -> Mapping[str, Mapping[Partition, Commit]]:
+        known = self._world.clusters[alias].groups
+        return self._ask(
+            alias,
+            lambda: {
+                name: {
+                    Partition(*where): Commit(offset, metadata)
+                    for where, (offset, metadata) in known[name].commits.items()
+                }
+                if name in known
+                else {}
+                for name in groups
+            },
+        )
+
+
+class SimReader(Port):
+    """`LogReader` over the fake logs."""
+
+    def warm(self, alias: str, topics: Iterable[str]) -> None:
+        pass
+
+    def read(self, alias: str, windows: Mapping[Partition, Window]) -> Mapping[Partition, Records]:
+        logs = self._world.clusters[alias].logs
+        return self._call(
+            lambda: {
+                part: Records(tuple(logs[part.topic][part.number].read(w.start, w.end, w.limit)))
+                for part, w in windows.items()
+            }
+        )

@@ -1,0 +1,139 @@
+"""What a seed draws: the shape of the application, and everything that goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.clock import Scheduler
+
+MODES = ("auto", "each", "batch", "rarely", "stored", "offsets", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """One consumer group: ``born`` in seconds, ``cost`` of a record in seconds until ``fast``."""
+
+    name: str
+    members: int
+    incremental: bool
+    topics: tuple[str, ...]
+    modes: tuple[str, ...]
+    policy: str = "earliest"
+    born: float = 0.0
+    cost: float = 0.0
+    fast: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The shape of a run."""
+
+    topics: dict[str, int]
+    groups: tuple[GroupSpec, ...]
+    producers: int
+    pause_s: float
+    switches: int
+    consumer_faults: int
+    producer_faults: int
+    tool_faults: float
+    markers: bool
+    source_markers: bool
+    mirror_lag_s: float
+    mirror_stops: int
+
+
+class Faults:
+    """Draws faults until they are over.
+
+    ``commit_crash``: how often a tool dies just after its commit, and the next one cannot reach
+    the cluster that has it.
+    """
+
+    commit_crash = 0.05
+
+    def __init__(self, sim: Scheduler) -> None:
+        rng = sim.rng
+        self._sim = sim
+        self.over = False
+        bad = rng.random() < 0.5
+        self.commit_rate = rng.choice((0.0, 0.02, 0.08)) if bad else 0.0
+        self.write_rate = rng.choice((0.0, 0.02, 0.1)) if rng.random() < 0.5 else 0.0
+        self.job_rate = rng.choice((0.0, 0.05)) if bad else 0.0
+        self.slow_rate = rng.choice((0.0, 0.02, 0.1))
+
+    def commit_outcome(self) -> str:
+        if self.over:
+            return "ok"
+        sim = self._sim
+        if sim.chance(self.commit_rate):
+            return sim.rng.choice(("before", "after"))
+        return "slow" if sim.chance(self.slow_rate) else "ok"
+
+    def write_outcome(self) -> str:
+        if self.over:
+            return "ok"
+        sim = self._sim
+        if sim.chance(self.write_rate):
+            return sim.rng.choice(("lost", "unheard", "refused"))
+        return "slow" if sim.chance(self.slow_rate) else "ok"
+
+    def job_times(self) -> tuple[float, float]:
+        sim = self._sim
+        most = 0.6 if not self.over and sim.chance(self.slow_rate) else 0.005
+        return sim.between(0.001, most), sim.between(0.001, most)
+
+    def job_fails(self) -> bool:
+        return not self.over and self._sim.chance(self.job_rate)
+
+    def watch_delay(self) -> float:
+        return self._sim.rng.choice((0.005, 0.005, 0.02, 0.02, 0.3, 1.0))
+
+
+def draw_plan(sim: Scheduler) -> Plan:
+    """Draw a run."""
+    rng = sim.rng
+    topics = {f"T{n}": rng.randrange(1, 4) for n in range(1, rng.choice((2, 2, 3)))}
+    calm = rng.random() < 0.25
+    groups = [_group(sim, f"g{n}", tuple(topics)) for n in range(1, rng.choice((2, 2, 3)))]
+    if rng.random() < 0.3:
+        born = rng.uniform(3.0, 14.0)
+        policy = rng.choice(("earliest", "latest"))
+        spec = _group(sim, "young", tuple(topics))
+        groups.append(
+            GroupSpec(
+                spec.name, spec.members, spec.incremental, spec.topics, spec.modes, policy, born
+            )
+        )
+    return Plan(
+        topics=topics,
+        groups=tuple(groups),
+        producers=rng.choice((1, 1, 2)),
+        pause_s=rng.choice((0.05, 0.1, 0.2)),
+        switches=rng.randrange(2, 5),
+        consumer_faults=0 if calm else rng.randrange(0, 5),
+        producer_faults=0 if calm else rng.choice((0, 0, 1)),
+        tool_faults=0.0 if calm else rng.choice((0.0, 0.3, 0.6)),
+        markers=rng.random() < 0.2,
+        source_markers=rng.random() < 0.15,
+        mirror_lag_s=rng.choice((0.01, 0.05, 0.3)),
+        mirror_stops=0 if calm else rng.choice((0, 0, 1, 2)),
+    )
+
+
+def _group(sim: Scheduler, name: str, topics: tuple[str, ...]) -> GroupSpec:
+    rng = sim.rng
+    modes = tuple(rng.choice(MODES) for _ in range(5))
+    if rng.random() < 0.5:
+        modes = (modes[0],) * 5
+    lags = rng.random() < 0.3
+    return GroupSpec(
+        name=name,
+        members=rng.choice((1, 1, 2, 3)),
+        incremental=rng.random() < 0.5,
+        topics=topics,
+        modes=modes,
+        cost=rng.choice((0.05, 0.2)) if lags else 0.0,
+        fast=rng.uniform(8.0, 25.0) if lags else 0.0,
+    )

@@ -1,0 +1,351 @@
+"""A fake group member: the methods of ``confluent_kafka.Consumer`` that the runtime calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from tests.simulation.group import SESSION_S, Group, Logical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clientlib.protocol.fingerprint import LogRecord
+    from tests.simulation.clock import Process
+    from tests.simulation.cluster import Cluster
+
+_EOF = KafkaError._PARTITION_EOF
+_TIMED_OUT = KafkaError._TIMED_OUT
+_STATE = KafkaError._STATE
+_CONFLICT = KafkaError._CONFLICT
+_INVALID = KafkaError._INVALID_ARG
+
+
+class FakeMessage:
+    """What the runtime and the application ask of a ``confluent_kafka.Message``."""
+
+    __slots__ = ("_error", "_offset", "_partition", "_record", "_topic", "cluster")
+
+    def __init__(
+        self, cluster: str, where: tuple[str, int], offset: int, record: LogRecord | None
+    ) -> None:
+        self.cluster = cluster
+        self._topic, self._partition = where
+        self._offset, self._record = offset, record
+        self._error = KafkaError(_EOF) if record is None else None
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def value(self) -> bytes | None:
+        return self._record.value if self._record else None
+
+    def key(self) -> bytes | None:
+        return self._record.key if self._record else None
+
+
+@dataclass(slots=True)
+class _Fetch:
+    at: int
+    ready: float
+    eof: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """An OffsetCommit request on its way."""
+
+    generation: int
+    ident: str
+    tps: list[TopicPartition]
+    lost: bool
+    done: bool = False
+    code: int | None = None
+
+
+@dataclass(slots=True)
+class Rebalance:
+    """The callbacks that ``subscribe`` was given; ``lost`` is told apart from ``revoke``."""
+
+    on_assign: Callable[[list[TopicPartition]], None]
+    on_revoke: Callable[[list[TopicPartition]], None]
+    on_lost: Callable[[list[TopicPartition]], None]
+
+
+class FakeMember:
+    """The member of one process in the group of one cluster."""
+
+    def __init__(
+        self, cluster: Cluster, process: Process, group: Group, on_commit: Callable[..., None]
+    ) -> None:
+        self.cluster, self.process, self.group = cluster, process, group
+        self.sim = cluster.sim
+        self.ident = f"{process.name}-{self.sim.rng.randrange(10**6)}"
+        self.generation = -1
+        self.rebalance: Rebalance | None = None
+        self._on_commit = on_commit
+        self._answers: deque[tuple[Any, list[TopicPartition]]] = deque()
+        self._outbox: deque[_Request] = deque()
+        self._owned: frozenset[Logical] = frozenset()
+        self._todo: deque[tuple[str, frozenset[Logical]]] = deque()
+        self._fetches: dict[tuple[str, int], _Fetch] = {}
+        self._paused: set[tuple[str, int]] = set()
+        self._turn = 0
+
+    # -- the group -------------------------------------------------------------------------
+
+    def subscribe(self, rebalance: Rebalance) -> None:
+        self.rebalance = rebalance
+        self.sim.after(self.sim.between(0.0, 0.2), self._join, self.process, main=False)
+
+    def _join(self) -> None:
+        if self.rebalance is not None:
+            self.group.join(self, self._owned if self.group.incremental else frozenset())
+
+    def unsubscribe(self) -> None:
+        self.rebalance = None
+        self._owned, self._fetches = frozenset(), {}
+        self._todo.clear()
+        self.group.leave(self.ident)
+
+    def joined_as(self, ident: str, generation: int) -> None:
+        if ident == self.ident:
+            self.generation = generation
+
+    def learn_rebalance(self, ident: str) -> None:
+        """A heartbeat's answer: the group rebalances, rejoin."""
+        if self.rebalance is None or ident != self.ident:
+            return
+        if self.group.incremental:
+            if self._todo:
+                self._todo.append(("join", frozenset()))
+            else:
+                self._join()
+        else:
+            self._todo.append(("revoke", frozenset()))
+        self._stir()
+
+    def assigned_to(self, ident: str, generation: int, parts: frozenset[Logical]) -> None:
+        """The SyncGroup answer."""
+        if self.rebalance is None or ident != self.ident or generation != self.generation:
+            return
+        if not self.group.incremental:
+            self._todo.append(("assign", parts))
+        else:
+            gone = self._owned - parts
+            if gone:
+                self._todo.append(("give", gone))
+            self._todo.append(("add", parts - self._owned))
+            if gone:
+                self._todo.append(("join", frozenset()))
+        self._stir()
+
+    def silent(self) -> None:
+        """The process stopped or died: its session ends unless it comes back in time."""
+        ident = self.ident
+
+        def expire() -> None:
+            back = self.process.alive and self.process.frozen_until <= self.sim.now
+            if back:
+                return
+            self.sim.log(self.process.name, f"session on {self.cluster.alias} ends")
+            self.group.leave(ident)
+            if self.process.alive:  # its heartbeat is due when it wakes up, and is refused
+                wait = self.process.frozen_until - self.sim.now + self.sim.between(0.001, 0.01)
+                self.sim.after(wait, lambda: self._lost(ident), self.process, main=False)
+
+        self.sim.after(SESSION_S - self.sim.between(0.0, 1.0), expire)
+
+    def _lost(self, ident: str) -> None:
+        if ident == self.ident and self.rebalance is not None:
+            self.ident = f"{self.process.name}-{self.sim.rng.randrange(10**6)}"
+            self.generation = -1
+            self._todo.clear()
+            self._todo.append(("lost", frozenset()))
+            self._stir()
+
+    def _stir(self) -> None:
+        self.cluster.world.nudge(self.process)
+
+    def _run_rebalance(self) -> None:
+        while self._todo and self.rebalance is not None:
+            what, parts = self._todo.popleft()
+            calls = self.rebalance
+            if what in {"assign", "add"}:
+                self._owned |= parts
+                calls.on_assign(_tps(parts))
+            elif what == "give":
+                self._owned -= parts
+                calls.on_revoke(_tps(parts))
+            elif what in {"revoke", "lost"}:
+                gone, self._owned = self._owned, frozenset()
+                if gone and what == "lost":
+                    calls.on_lost(_tps(gone))
+                elif gone:
+                    calls.on_revoke(_tps(gone))
+            if what in {"join", "revoke", "lost"}:
+                self._join()
+
+    # -- records ---------------------------------------------------------------------------
+
+    def poll(self, timeout: float) -> FakeMessage | None:
+        return None if self._serve() else self._next()
+
+    def consume(self, num_messages: int, timeout: float) -> list[FakeMessage]:
+        self._serve()
+        batch: list[FakeMessage] = []
+        while len(batch) < num_messages:
+            message = self._next()
+            if message is None:
+                break
+            batch.append(message)
+        return batch
+
+    def _serve(self) -> bool:
+        """Run the callbacks that wait; say whether the group has moved partitions."""
+        self.process.call()
+        while self._answers:
+            error, tps = self._answers.popleft()
+            self._on_commit(error, tps)
+        if not self._todo:
+            return False
+        self._run_rebalance()
+        return True
+
+    def _next(self) -> FakeMessage | None:
+        keys = list(self._fetches)
+        for step in range(len(keys)):
+            at = (self._turn + step) % len(keys)
+            key = keys[at]
+            message = self._of(key) if key not in self._paused else None
+            if message is not None:
+                self._turn = at if self.sim.chance(0.8) else at + 1
+                return message
+        return None
+
+    def _of(self, key: tuple[str, int]) -> FakeMessage | None:
+        fetch = self._fetches[key]
+        if fetch.ready > self.sim.now:
+            return None
+        log = self.cluster.logs[key[0]][key[1]]
+        if fetch.at > log.end:
+            raise AssertionError(f"{self.process.name} reads {key} at {fetch.at}, end {log.end}")
+        while fetch.at < log.end:
+            record = log.entries[fetch.at]
+            fetch.at += 1
+            if record is not None:
+                return FakeMessage(self.cluster.alias, key, record.offset, record)
+        if fetch.eof == fetch.at:
+            return None
+        fetch.eof = fetch.at
+        return FakeMessage(self.cluster.alias, key, fetch.at, None)
+
+    def _fetch(self, tp: TopicPartition) -> None:
+        if tp.topic not in self.cluster.logs:
+            raise AssertionError(f"{self.process.name}: {tp.topic} is not on {self.cluster.alias}")
+        assert tp.offset >= 0, tp
+        self._fetches[tp.topic, tp.partition] = _Fetch(
+            tp.offset, self.sim.now + self.sim.between(0.0, 0.05)
+        )
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.process.call()
+        _require(not self.group.incremental, _STATE)
+        self._fetches = {}
+        for tp in partitions:
+            self._fetch(tp)
+
+    def unassign(self) -> None:
+        self.assign([])
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        self.process.call()
+        _require(self.group.incremental, _STATE)
+        for tp in partitions:
+            _require((tp.topic, tp.partition) not in self._fetches, _CONFLICT)
+            self._fetch(tp)
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        self.process.call()
+        _require(self.group.incremental, _STATE)
+        for tp in partitions:
+            _require((tp.topic, tp.partition) in self._fetches, _INVALID)
+            del self._fetches[tp.topic, tp.partition]
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self._paused |= {(tp.topic, tp.partition) for tp in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self._paused -= {(tp.topic, tp.partition) for tp in partitions}
+
+    def seek(self, partition: TopicPartition) -> None:
+        key = (partition.topic, partition.partition)
+        _require(key in self._fetches, _STATE)
+        self._fetch(partition)
+
+    # -- commits ---------------------------------------------------------------------------
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any:
+        """Commit; answers can be slow or lost, and the process can die before or after."""
+        self.process.call()
+        sim, how = self.sim, self.cluster.world.faults.commit_outcome()
+        request = _Request(self.generation, self.ident, offsets, lost=how == "before")
+        self._outbox.append(request)
+        if asynchronous:
+            wait = sim.between(0.0, 0.5 if how == "slow" else 0.01)
+            sim.after(wait, lambda: self._send(request))
+            return None
+        if how == "slow":
+            sim.block(self.process, sim.between(0.0, 0.5))
+        self._send(request)
+        if how in {"before", "after"}:
+            sim.block(self.process, sim.between(0.1, 1.0))
+            raise KafkaException(KafkaError(_TIMED_OUT))
+        if how == "slow":
+            sim.block(self.process, sim.between(0.0, 0.5))
+        self.process.call()
+        if request.code is not None:
+            raise KafkaException(KafkaError(request.code))
+        return offsets
+
+    def _send(self, last: _Request) -> None:
+        """Requests up to ``last`` reach the coordinator: one connection keeps their order."""
+        while not last.done:
+            request = self._outbox.popleft()
+            request.done = True
+            items = [(tp.topic, tp.partition, tp.offset, tp.metadata or "") for tp in request.tps]
+            request.code = (
+                int(_TIMED_OUT)
+                if request.lost
+                else self.group.commit(request.ident, request.generation, items)
+            )
+            if request.code is None:
+                self.cluster.world.committed(
+                    self.cluster.alias, self.group.name, self.process, items
+                )
+            self.sim.log(
+                self.process.name, f"commit {self.cluster.alias} {items} -> {request.code}"
+            )
+            error = None if request.code is None else KafkaError(request.code)
+            self._answers.append((error, request.tps))
+
+
+def _tps(parts: frozenset[Logical]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for topic, number in sorted(parts)]
+
+
+def _require(condition: bool, code: int) -> None:
+    if not condition:
+        raise KafkaException(KafkaError(code))

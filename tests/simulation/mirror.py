@@ -1,0 +1,109 @@
+"""A model of MirrorMaker 2: copies in order with lag, and writes sparse offset syncs.
+
+Rules: reference/mm2.md 4a. A sync is due for the first record of a task, every ``offset.lag.max``
+records, and after any gap; otherwise it is remembered and promoted when the task commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.mm2_records import OffsetSync
+from tests.simulation.log import Log
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LAG_MAX = 100
+_BATCH = 50
+
+
+@dataclass(slots=True)
+class _Flow:
+    """One partition on its way from one cluster to the other."""
+
+    source: str
+    target: str
+    topic: str
+    number: int
+    at: int = 0
+    copied: int = 0
+    busy: bool = False
+    last: tuple[int, int] | None = None
+    synced: int | None = None
+    delayed: OffsetSync | None = None
+
+
+class Mirror:
+    """All flows. ``stopped_until`` pauses everything; ``markers`` is exactly-once mode."""
+
+    def __init__(self, world: World, *, markers: bool, lag_s: float) -> None:
+        self._world, self._markers, self._lag_s = world, markers, lag_s
+        self._flows: dict[tuple[str, str, int], _Flow] = {}
+        self.stopped_until = 0.0
+        self.copied = 0
+
+    def look(self, source: str, topic: str) -> None:
+        """Follow the partitions of a cluster's own topic."""
+        if "." in topic:
+            return
+        world = self._world
+        for number, log in enumerate(world.clusters[source].logs[topic]):
+            if (source, topic, number) in self._flows:
+                continue
+            flow = _Flow(source, world.other(source), topic, number)
+            self._flows[source, topic, number] = flow
+            log.listeners.append(lambda f=flow: self._wake(f))
+
+    def _wake(self, flow: _Flow) -> None:
+        if not flow.busy:
+            flow.busy = True
+            sim = self._world.sim
+            wait = sim.between(0.002, self._lag_s) + max(0.0, self.stopped_until - sim.now)
+            sim.after(wait, lambda: self._copy(flow))
+
+    def _copy(self, flow: _Flow) -> None:
+        flow.busy = False
+        sim, clusters = self._world.sim, self._world.clusters
+        if self.stopped_until > sim.now:
+            self._wake(flow)
+            return
+        target = clusters[flow.target]
+        name = f"{flow.source}.{flow.topic}"
+        target.create(name, len(clusters[flow.source].logs[flow.topic]))
+        log, copy = (
+            clusters[flow.source].logs[flow.topic][flow.number],
+            target.logs[name][flow.number],
+        )
+        upto = min(log.end, flow.at + sim.rng.randrange(1, _BATCH))
+        for offset in range(flow.at, upto):
+            record = log.entries[offset]
+            if record is not None:
+                self._sync(flow, offset, copy.append(record))
+                self.copied += 1
+        flow.at = upto
+        if self._markers:
+            copy.append(None)
+            if flow.delayed is not None:
+                self._emit(flow, flow.delayed)
+        if flow.at < log.end:
+            self._wake(flow)
+
+    def _sync(self, flow: _Flow, up: int, down: int) -> None:
+        sync = OffsetSync(flow.topic, flow.number, up, down)
+        last, flow.last = flow.last, (up, down)
+        due = last is None or flow.synced is None or down - (flow.synced + 1) >= LAG_MAX
+        if due or (last is not None and (up != last[0] + 1 or down < last[1])):
+            self._emit(flow, sync)
+        else:
+            flow.delayed = sync
+
+    def _emit(self, flow: _Flow, sync: OffsetSync) -> None:
+        flow.delayed, flow.synced = None, sync.downstream_offset
+        source = self._world.clusters[flow.source]
+        name = f"mm2-offset-syncs.{flow.target}.internal"
+        logs = source.logs.setdefault(name, [Log()])
+        key, value = sync.encode()
+        logs[0].append(LogRecord(0, 0, key, value))

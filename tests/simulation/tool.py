@@ -1,0 +1,169 @@
+"""The operator and the tool: real orchestrators, started, killed, resumed, two at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clientlib.protocol.state import Phase, merge
+from failover.core.result import RunResult, SwitchRequest
+from failover.core.snapshot import ClusterSnapshot, Snapshot, TopicInfo
+from failover.engine import Orchestrator
+from failover.io.ports import Ports
+from tests.simulation.clock import Killed, Process, SimClock
+from tests.simulation.cluster import SCOPE
+from tests.simulation.control import Port, Sight, SimAdmin, SimReader, SimStore
+from tests.simulation.world import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from failover.execution import Command
+    from tests.simulation.world import World
+
+_LEAST_PAUSE_S = 0.004
+
+
+class Tool(Port):
+    """One process of the tool with one command."""
+
+    number = 0
+
+    def __init__(
+        self, world: World, command: Command, to: str, ended: Callable[[RunResult | None], None]
+    ) -> None:
+        world.tools += 1
+        process = Process(f"tool{world.tools}", on_death=self._died)
+        sight = Sight()
+        super().__init__(world, process, sight)
+        self.process, self._ended = process, ended
+        sim = world.sim
+        number = world.tools
+        if world.unreachable and not world.faults.over:
+            sight.lacks, world.unreachable = world.unreachable, ""
+            sight.until = world.cut_until[sight.lacks]
+        elif sim.chance(world.plan.tool_faults / 3) and not world.faults.over:
+            sight.lacks = sim.rng.choice(tuple(world.clusters))
+            sight.until = sim.now + sim.between(1.0, 20.0)
+            world.count("tools without sight")
+        orchestrator = Orchestrator(
+            SETTINGS,
+            SCOPE,
+            Ports(
+                SimStore(world, process, sight),
+                SimAdmin(world, process, sight),
+                SimReader(world, process, sight),
+                SimClock(sim, process),
+            ),
+            observe=self._observe,
+            preflight=lambda snapshot, request: (),
+            new_id=lambda now_ms: f"{now_ms:015d}-{number:03d}",
+        )
+        timeout = sim.rng.choice((3.0, 8.0, 15.0))
+        request = SwitchRequest(SCOPE, to, timeout_s=timeout)
+        self.execution = orchestrator.start(command, request)
+        sim.log(process.name, f"{command} --to {to} --timeout {timeout}")
+        sim.after(0.0, self._step, process)
+
+    def _died(self) -> None:
+        self._world.count("tool crashes")
+        run = self.execution.current
+        self._world.sim.log(self.process.name, f"dies in {run.phase if run else 'no run'}")
+        self._world.sim.after(0.0, lambda: self._ended(None))
+
+    def _step(self) -> None:
+        try:
+            more = self.execution.turn()
+        except Killed:
+            return
+        if more:
+            pause = max(self.execution.pause_s, _LEAST_PAUSE_S)
+            self._world.sim.after(pause, self._step, self.process)
+            return
+        result = self.execution.result
+        assert result is not None
+        self._world.count(f"tool: {result.result}")
+        self._world.sim.log(self.process.name, f"{result.result}: {result.message}")
+        self.process.on_death = None
+        self.process.kill()
+        self._ended(result)
+
+    def _observe(self) -> Snapshot:
+        def look() -> Snapshot:
+            clusters = {
+                alias: ClusterSnapshot(
+                    alias,
+                    reachable=True,
+                    topics={
+                        name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
+                        for name, logs in cluster.logs.items()
+                    },
+                )
+                for alias, cluster in self._world.clusters.items()
+            }
+            view = merge(c.view for c in self._world.clusters.values())
+            return Snapshot(SCOPE, self._world.now_ms, clusters, view=view)
+
+        return self._call(look)
+
+
+class Operator:
+    """Switches there and back, and clears up what dead tools leave."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._sim = world, world.sim
+        self._left = world.plan.switches
+        self._attempts = 0
+        self._running = 0
+        self.done = False
+        self._sim.after(self._sim.between(1.5, 4.0), self._next)
+
+    def _next(self) -> None:
+        world = self._world
+        wanted = 1 + world.plan.switches - self._left
+        if world.state().epoch.counter > wanted:
+            self._left -= 1
+        if self._left <= 0 or self._attempts > 3 * world.plan.switches:
+            self.finish()
+            return
+        self._attempts += 1
+        self._start("switch")
+        if self._sim.chance(world.plan.tool_faults / 3):
+            self._sim.after(self._sim.between(0.0, 1.0), lambda: self._start("switch"))
+
+    def _start(self, command: Command) -> None:
+        self._running += 1
+        world, sim = self._world, self._sim
+        to = world.other(world.state().active)
+        tool = Tool(world, command, to, self._ended)
+        if sim.chance(world.plan.tool_faults) and not world.faults.over:
+            tool.process.fuse = int(sim.between(1, 14) ** sim.between(0.5, 2.0)) + 1
+        elif sim.chance(world.plan.tool_faults / 4):
+            sim.after(sim.between(0.0, 2.0), tool.execution.interrupt)
+
+    def _ended(self, result: RunResult | None) -> None:
+        self._running -= 1
+        if self._running:
+            return
+        sim, faults = self._sim, self._world.faults
+        if self.done:
+            self._clear()
+        elif result is None and not faults.over:
+            command: Command = sim.rng.choice(("resume", "resume", "abort", "switch"))
+            sim.after(sim.between(0.1, 4.0), lambda: self._start(command))
+        else:
+            sim.after(sim.between(0.3, 4.0), self._next)
+
+    def finish(self) -> None:
+        """No more faults: complete or undo what is unfinished."""
+        self.done = True
+        self._world.faults.over = True
+        self._clear()
+
+    def _clear(self) -> None:
+        if not self._running and not self.settled:
+            self._start("resume")
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way and writes are open."""
+        return self.done and not self._running and self._world.state().phase is Phase.ACTIVE

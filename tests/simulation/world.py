@@ -1,0 +1,123 @@
+"""Everything that outlives a process: two clusters, the mirror between them, the history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.state import State, View
+from clientlib.protocol.types import Epoch
+from clientlib.settings import parse
+from failover.checkers import Committed, EpochSeen, Event
+from tests.simulation.clock import EPOCH_MS, Process, Scheduler
+from tests.simulation.cluster import SCOPE, Cluster
+from tests.simulation.faults import Faults, Plan, draw_plan
+from tests.simulation.mirror import Mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.member import FakeMessage
+
+LEFT, RIGHT = "LEFT", "RIGHT"
+CONFIG = {
+    "clusters": {LEFT: {"bootstrap.servers": "left"}, RIGHT: {"bootstrap.servers": "right"}},
+    "scopes": {SCOPE: {"topics": ["T.*"]}},
+}
+SETTINGS = parse(CONFIG, environ={})
+NAMING = Naming(DefaultReplicationPolicy("."), SETTINGS.aliases)
+
+
+class World:
+    """The clusters, and what is written down about them."""
+
+    def __init__(self, sim: Scheduler) -> None:
+        self.sim = sim
+        self.faults = Faults(sim)
+        self.plan: Plan = draw_plan(sim)
+        self.counts: Counter[str] = Counter()
+        self.events: list[Event] = []
+        self.nudges: dict[Process, Callable[[], None]] = {}
+        self.clusters = {alias: Cluster(alias, self, sim) for alias in (LEFT, RIGHT)}
+        self.mirror = Mirror(self, markers=self.plan.markers, lag_s=self.plan.mirror_lag_s)
+        self.tools = 0
+        self.unreachable = ""
+        self.cut_until: dict[str, float] = {}
+        self._stamp = 0.0
+        self._given: dict[tuple[str, str, str, int], int] = {}
+        self.on_align: Callable[[Any, Any], None] | None = None
+        self.epoch = 0
+        for topic, partitions in self.plan.topics.items():
+            self.clusters[LEFT].create(topic, partitions)
+            if sim.chance(0.5):
+                self.clusters[RIGHT].create(topic, partitions)
+        ids = {alias: f"id-{alias}" for alias in self.clusters}
+        state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
+        for cluster in self.clusters.values():
+            cluster.settle(cluster.begin([(state.key(), state.value())]), "committed")
+
+    @property
+    def now_ms(self) -> int:
+        return EPOCH_MS + int(self.sim.now * 1000)
+
+    @property
+    def stamp(self) -> float:
+        """The time of the next event: two things that one process does are never at once."""
+        self._stamp = max(self.sim.now, self._stamp + 1e-7)
+        return self._stamp
+
+    def other(self, alias: str) -> str:
+        return RIGHT if alias == LEFT else LEFT
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    def nudge(self, process: Process) -> None:
+        act = self.nudges.get(process)
+        if act is not None:
+            act()
+
+    def cut(self, alias: str) -> None:
+        """A cluster cannot be reached by the next tool, and not be followed by half the clients."""
+        self.count("cuts after a commit")
+        self.unreachable = alias
+        self.cut_until[alias] = self.sim.now + self.sim.between(5.0, 20.0)
+
+    def state(self) -> State:
+        """Return the highest state of all clusters."""
+        states = [c.view.state for c in self.clusters.values() if c.view.state is not None]
+        return max(states, key=lambda state: state.order)
+
+    def state_seen(self, alias: str, view: View) -> None:
+        """A cluster's state topic shows a new state."""
+        state = view.state
+        if state is None:
+            return
+        epoch = state.epoch
+        self.events.append(EpochSeen(f"state on {alias}", *epoch, self.stamp))
+        if epoch.counter > self.epoch:
+            self.count("epochs")
+            self.epoch = epoch.counter
+        self.sim.log("state", f"{alias}: {epoch.counter}/{state.revision} {state.phase}")
+
+    def committed(
+        self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]
+    ) -> None:
+        """A commit was taken; it says nothing about records that the log has not given yet."""
+        now = self.stamp
+        for topic, number, offset, _ in items:
+            upto = min(offset, self._given.get((group, alias, topic, number), 0))
+            self.events.append(Committed(process.name, group, alias, topic, number, upto, now))
+
+    def delivered(self, group: str, message: FakeMessage) -> None:
+        """An application got a record."""
+        self.counts["delivered"] += 1
+        where = (group, message.cluster, message.topic(), message.partition())
+        self._given[where] = max(self._given.get(where, 0), message.offset() + 1)
+
+    def aligned(self, job: Any, done: Any) -> None:
+        """An alignment has ended."""
+        if self.on_align is not None:
+            self.on_align(job, done)
+        self.sim.log("align", f"{job.key} from {job.source}: {job.tasks} -> {done.offsets}")

@@ -1,0 +1,113 @@
+"""The wrappers are drop-in: every public method of confluent-kafka's classes is overridden."""
+
+import inspect
+import warnings
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from clientlib import ConfigurationError, FailoverConsumer, FailoverProducer, NotSupportedError
+from clientlib.io.options import merged, options, wanted
+
+CLUSTERS = {
+    "clusters": {
+        "LEFT": {"bootstrap.servers": "127.0.0.1:1"},
+        "RIGHT": {"bootstrap.servers": "127.0.0.1:2"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(FailoverConsumer, Consumer), (FailoverProducer, Producer)]
+)
+def test_every_public_method_is_overridden(ours: type, theirs: type) -> None:
+    public = {name for name in dir(theirs) if not name.startswith("_")}
+    public |= {"__enter__", "__exit__"}
+    missing = {name for name in public if name not in vars(ours)}
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(FailoverConsumer, Consumer), (FailoverProducer, Producer)]
+)
+def test_they_are_instances_of_what_they_replace(ours: type, theirs: type) -> None:
+    assert issubclass(ours, theirs)
+    assert inspect.getdoc(ours)
+
+
+def test_without_failover_settings_a_consumer_is_plain_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="plain consumer"):
+        consumer = FailoverConsumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
+    assert consumer.state == "plain"
+    assert consumer.poll(0) is None
+    consumer.close()
+
+
+def test_without_failover_settings_a_producer_is_plain_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="plain producer"):
+        producer = FailoverProducer({"bootstrap.servers": "127.0.0.1:1"})
+    assert len(producer) == 0
+
+
+def test_failover_required_makes_a_plain_client_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="FAILOVER_REQUIRED"):
+        wanted({"bootstrap.servers": "x"}, {"FAILOVER_REQUIRED": "1"})
+
+
+@pytest.mark.parametrize("group", [None, ""])
+def test_a_missing_or_empty_group_is_refused_before_librdkafka_sees_it(group: str | None) -> None:
+    with pytest.raises(ValueError, match=r"group\.id must be set"):
+        FailoverConsumer({"failover.config": CLUSTERS, "group.id": group})
+
+
+def test_settings_come_as_dict_or_keywords_or_both() -> None:
+    assert merged(({"a": 1},), {"b": 2}) == {"a": 1, "b": 2}
+    with pytest.raises(TypeError):
+        merged(("not a dict",), {})
+
+
+def test_an_unknown_setting_of_ours_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"failover\.confg"):
+        options({"failover.confg": CLUSTERS, "failover.config": CLUSTERS}, {})
+
+
+def test_the_clusters_settings_win_and_addresses_are_not_needed() -> None:
+    found = options({"failover.config": CLUSTERS, "bootstrap.servers": "elsewhere:9092"}, {})
+    assert found.conf("RIGHT")["bootstrap.servers"] == "127.0.0.1:2"
+
+
+def test_transactions_are_refused() -> None:
+    with pytest.raises(NotSupportedError, match=r"transactional\.id"):
+        FailoverProducer({"failover.config": CLUSTERS, "transactional.id": "t"})
+
+
+def test_a_closed_consumer_says_what_confluent_kafka_says() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        consumer = FailoverConsumer({"failover.config": CLUSTERS, "group.id": "g"})
+    with pytest.raises(NotSupportedError, match="logical topics"):
+        consumer.subscribe(["^T.*"])
+    with pytest.raises(TypeError):
+        consumer.subscribe(("T",))  # type: ignore[arg-type]  # what is being tested
+    with pytest.raises(ValueError, match="num_messages"):
+        consumer.consume(-1)
+    consumer.close()
+    assert consumer.close() is None  # type: ignore[func-returns-value]  # a second close is fine
+    with pytest.raises(RuntimeError, match="Consumer closed"):
+        consumer.poll(0)
+
+
+def test_a_producer_without_a_state_takes_records_until_its_queue_is_full() -> None:
+    producer = FailoverProducer({"failover.config": CLUSTERS, "queue.buffering.max.messages": 3})
+    for number in range(3):
+        producer.produce("T", str(number))
+    assert len(producer) == 3
+    with pytest.raises(BufferError):
+        producer.produce("T", "one too many")
+    purged: list[str] = []
+    producer.purge()
+    assert len(producer) == 0
+    producer.produce("T", "x", on_delivery=lambda error, _: purged.append(error.name()))
+    producer.purge()
+    assert purged == ["_PURGE_QUEUE"]
+    producer.close()

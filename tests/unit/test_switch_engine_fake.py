@@ -1,0 +1,341 @@
+"""The engine over clusters in memory: every way a switch can go, and a crash at every port call."""
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from clientlib.protocol.clients import Client, Role
+from clientlib.protocol.state import Mark, Phase, State
+from clientlib.protocol.types import Offset, Partition
+from failover.core.result import ExitCode, Finding, Severity
+from tests.unit.switch_world import LEFT, OTHER, RIGHT, SCOPE, Admin, Crash, World
+
+TOPICS = {"T1": 2, "T2": 1}
+
+
+@pytest.fixture
+def world() -> World:
+    return lively()
+
+
+def lively() -> World:
+    """A world with records, a producer that answers and a group that follows."""
+    world = World(TOPICS)
+    for n in range(40):
+        world.write(LEFT, "T1", n % 2, f"a{n}")
+    world.quiesce("p1", LEFT)
+    world.register(LEFT, Client("c1", Role.CONSUMER, SCOPE, group="g", topics=tuple(TOPICS)))
+
+    def live() -> None:
+        world.replicate()
+        state = world.merged().state
+        assert state is not None
+        world.quiesce("p1", state.active)
+        world.register(
+            state.active, Client("c1", Role.CONSUMER, SCOPE, group="g", topics=tuple(TOPICS))
+        )
+        if state.phase is Phase.ACTIVE and state.epoch.counter > 1:
+            world.move("g", TOPICS, state.active)
+
+    world.on_sleep = world.on_publish = live
+    return world
+
+
+def state(world: World) -> State:
+    found = world.merged().state
+    assert found is not None
+    return found
+
+
+def test_switches_and_fails_back(world: World) -> None:
+    there = world.orchestrator().switch(world.request(RIGHT))
+    assert (there.result, there.exit_code, there.changed, there.epoch) == ("switched", 0, True, 2)
+    world.write(RIGHT, "T1", 0, "b1")
+    back = world.orchestrator().switch(world.request(LEFT))
+    assert (back.result, back.epoch) == ("switched", 3)
+    ledger = world.merged().ledger
+    assert ledger["T1"][1].ends == {LEFT: {0: 20, 1: 20}, RIGHT: {0: 20, 1: 20}}
+    assert ledger["T1"][2].ends == {RIGHT: {0: 1}, LEFT: {0: 1}}
+    assert "T2" not in ledger  # nothing was written to it in either epoch
+    for cluster in world.clusters.values():
+        assert cluster.view().ledger == ledger
+        assert cluster.view().state == state(world)
+    assert world.active_sides() == [LEFT]
+
+
+def test_creates_the_topic_and_its_copies_everywhere(world: World) -> None:
+    world.copying = False
+    world.orchestrator().switch(world.request(RIGHT, timeout_s=0.1))
+    assert {t: len(log) for t, log in world.clusters[RIGHT].logs.items()} == {
+        "T1": 2, "T2": 1, "LEFT.T1": 2, "LEFT.T2": 1,
+    }  # fmt: skip
+    assert {"RIGHT.T1", "RIGHT.T2"} <= world.clusters[LEFT].logs.keys()
+
+
+def test_is_unchanged_where_it_is(world: World) -> None:
+    result = world.orchestrator().switch(world.request(LEFT))
+    assert (result.result, result.exit_code, result.changed) == ("unchanged", ExitCode.OK, False)
+    assert world.clusters[LEFT].generation == 0  # nobody was fenced for it
+
+
+def test_refuses_when_another_cluster_is_expected_to_be_active(world: World) -> None:
+    result = world.orchestrator().switch(world.request(RIGHT, expect_active=RIGHT))
+    assert (result.result, result.exit_code) == ("refused", ExitCode.REFUSED)
+
+
+def test_refuses_by_finding_unless_it_is_ignored(world: World) -> None:
+    world.findings = (Finding("trap", Severity.BLOCK, "x", "w", "r", "m"),)
+    refused = world.orchestrator().switch(world.request(RIGHT))
+    assert (refused.exit_code, refused.findings) == (ExitCode.REFUSED, world.findings)
+    assert state(world).order == (1, 0)
+    assert world.orchestrator().switch(world.request(RIGHT, ignore=("trap",))).exit_code == 0
+
+
+def test_rolls_back_when_the_copy_stays_behind(world: World) -> None:
+    world.copying = False
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert (result.result, result.exit_code) == ("rolled-back", ExitCode.TIMED_OUT)
+    assert "LEFT.T1[0]" in result.message
+    assert world.active_sides() == [LEFT]
+    assert state(world).order == (1, 3)
+    world.copying = True
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+
+
+def test_waits_for_holdouts_and_names_them(world: World) -> None:
+    stubborn = Client("p9", Role.PRODUCER, SCOPE, host="h", pid=7)
+    live = world.on_sleep
+    world.on_sleep = lambda: (live(), world.register(LEFT, stubborn))
+    world.on_sleep()
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert result.exit_code is ExitCode.TIMED_OUT
+    assert "producer p9 on h (pid 7)" in result.message
+    skipped = world.orchestrator().switch(world.request(RIGHT, skip_clients=("p9",)))
+    assert skipped.result == "switched"
+    assert any("p9" in warning for warning in skipped.warnings)
+
+
+def test_does_not_wait_for_an_expired_producer(world: World) -> None:
+    world.register(LEFT, Client("gone", Role.PRODUCER, SCOPE, ttl_ms=1))
+    world.now_ms += 10
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert result.result == "switched"
+    assert any("gone" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("tolerate", [False, True])
+def test_names_a_rogue_writer(world: World, tolerate: bool) -> None:
+    live, ends = world.on_sleep, []
+
+    class Rogue(Admin):
+        def ends(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
+            found = super().ends(alias, partitions)
+            if (
+                alias == LEFT
+                and Partition("T1", 0) in found
+                and state(world).phase is Phase.CLOSING
+            ):
+                ends.append(found)
+                if len(ends) == 1:
+                    world.write(LEFT, "T1", 0, "rogue")
+            return found
+
+    orchestrator = world.orchestrator()
+    orchestrator.ports = type(orchestrator.ports)(
+        orchestrator.ports.store, Rogue(world), orchestrator.ports.reader, orchestrator.ports.clock
+    )
+    world.on_sleep = live
+    result = orchestrator.switch(world.request(RIGHT, tolerate_late=tolerate))
+    if tolerate:
+        assert result.result == "switched"
+        assert "late: T1[0] grew from 20 to 21" in result.warnings
+    else:
+        assert (result.result, result.exit_code) == ("rolled-back", ExitCode.REFUSED)
+        assert [(f.id, f.subject) for f in result.findings] == [("rogue-writer", "T1[0] on LEFT")]
+        assert world.active_sides() == [LEFT]
+
+
+def test_is_incomplete_while_a_group_has_not_moved_and_can_be_resumed(world: World) -> None:
+    live = world.on_sleep
+    world.on_sleep = world.on_publish = lambda: (
+        world.replicate(), world.quiesce("p1", LEFT),
+        world.register(LEFT, Client("c1", Role.CONSUMER, SCOPE, group="g", topics=("T1",))),
+    )  # fmt: skip
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert (result.result, result.exit_code) == ("incomplete", ExitCode.INCOMPLETE)
+    assert "group g: T1[0]" in result.message
+    assert world.active_sides() == [RIGHT]
+    refused = world.orchestrator().abort()
+    assert (refused.result, refused.exit_code) == ("refused", ExitCode.REFUSED)
+    world.on_sleep = world.on_publish = live
+    assert world.orchestrator().resume().result == "switched"
+    assert world.orchestrator().resume().result == "unchanged"
+
+
+def test_a_living_mark_locks(world: World) -> None:
+    beats = iter(range(2, 10_000))
+
+    def beat() -> None:
+        mark = Mark("other", "o", next(beats)).record(SCOPE)
+        world.clusters[LEFT].state.append(mark)
+
+    beat()
+    world.on_sleep = beat
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert (result.result, result.exit_code) == ("locked", ExitCode.LOCKED)
+
+
+def test_a_dead_mark_does_not_lock(world: World) -> None:
+    world.clusters[LEFT].state.append(Mark("other", "o", 1).record(SCOPE))
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+
+
+def test_needs_both_sides(world: World) -> None:
+    world.clusters[RIGHT].up = False
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert (result.result, result.exit_code) == ("unreachable", ExitCode.UNREACHABLE)
+    assert world.active_sides()[0] == LEFT
+
+
+def calls_of_a_switch() -> int:
+    world = lively()
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+    return world.calls
+
+
+CALLS = calls_of_a_switch()
+
+
+def settled(world: World) -> None:
+    """Hold what must be true after any crash once somebody has cleared up."""
+    assert len(world.active_sides()) == 1
+    assert state(world).phase is Phase.ACTIVE
+    ends = world.merged().ledger.get("T1", {})
+    if state(world).epoch.counter > 1:
+        assert ends[1].ends == {LEFT: {0: 20, 1: 20}, RIGHT: {0: 20, 1: 20}}
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(1, CALLS + 1))
+def test_a_crash_at_any_call_is_cleared_up_by_resume(at: int, after: bool) -> None:
+    world = lively()
+    world.crash_at, world.crash_after = at, after
+    with pytest.raises(Crash):
+        world.orchestrator().switch(world.request(RIGHT))
+    assert len(world.active_sides()) <= 1
+    found = state(world)
+    world.crash_at = None
+    before_intent = found.phase is not Phase.INTENT and found.epoch.counter == 1
+    result = world.orchestrator().resume()
+    assert result.exit_code == ExitCode.OK, result
+    settled(world)
+    assert state(world).active == (LEFT if before_intent else RIGHT)
+    again = world.orchestrator().switch(world.request(RIGHT))
+    assert again.exit_code == ExitCode.OK
+    assert state(world).active == RIGHT
+    settled(world)
+
+
+@pytest.mark.parametrize("at", range(1, CALLS + 1))
+def test_a_crash_at_any_call_is_cleared_up_by_the_next_switch(at: int) -> None:
+    world = lively()
+    world.crash_at = at
+    with pytest.raises(Crash):
+        world.orchestrator().switch(world.request(RIGHT))
+    world.crash_at = None
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert result.exit_code == ExitCode.OK, result
+    assert world.active_sides() == [RIGHT]
+    settled(world)
+
+
+@pytest.mark.parametrize("at", range(1, CALLS + 1))
+def test_a_crash_at_any_call_is_undone_by_abort_before_the_commit(at: int) -> None:
+    world = lively()
+    world.crash_at = at
+    with pytest.raises(Crash):
+        world.orchestrator().switch(world.request(RIGHT))
+    world.crash_at = None
+    committed = state(world).epoch.counter > 1
+    result = world.orchestrator().abort()
+    assert state(world).active == (RIGHT if committed else LEFT)
+    assert result.result in {"aborted", "rolled-back", "unchanged", "refused"}
+    if not committed:
+        settled(world)
+
+
+@pytest.mark.parametrize("happened", [False, True])
+@pytest.mark.parametrize("at", range(1, CALLS + 1))
+def test_an_unknown_outcome_of_any_write_ends_well(at: int, happened: bool) -> None:
+    world = lively()
+    world.unknown = {at: happened}
+    result = world.orchestrator().switch(world.request(RIGHT))
+    assert len(world.active_sides()) == 1
+    assert result.result in {"switched", "rolled-back"}
+    assert world.orchestrator().switch(world.request(RIGHT)).exit_code == ExitCode.OK
+    assert world.active_sides() == [RIGHT]
+    settled(world)
+
+
+@pytest.mark.parametrize("turns", range(1, 40))
+def test_a_stop_in_any_turn_undoes_before_the_intent_and_completes_after_it(turns: int) -> None:
+    world = lively()
+    execution = world.orchestrator().start("switch", world.request(RIGHT))
+    taken = 0
+    while execution.turn():
+        taken += 1
+        if taken == turns:
+            intended = execution.current is not None and "intending" in execution.current.times
+            execution.interrupt()
+        world.now_ms += 1
+        world.on_sleep()
+    assert execution.result is not None
+    if taken < turns:
+        assert execution.result.result == "switched"
+        return
+    assert execution.result.exit_code in {ExitCode.INTERRUPTED, ExitCode.OK}
+    found = state(world)
+    assert found.phase is Phase.ACTIVE
+    assert len(world.active_sides()) == 1
+    if not intended:
+        assert found.active == LEFT
+
+
+def test_the_other_zombie_is_fenced(world: World) -> None:
+    first = world.orchestrator().start("switch", world.request(RIGHT))
+    for _ in range(4):
+        first.turn()
+    world.clusters[LEFT].generation += 1  # a newer run
+    while first.turn():
+        world.now_ms += 1
+    assert first.result is not None
+    assert (first.result.result, first.result.exit_code) == ("locked", ExitCode.LOCKED)
+    assert OTHER[LEFT] == RIGHT
+
+
+def test_of_two_that_fence_each_other_while_locking_one_wins(world: World) -> None:
+    """Each took one cluster from the other: nobody holds both, so they look again."""
+    first, second = (world.orchestrator().start("switch", world.request(RIGHT)) for _ in range(2))
+    for execution in (first, second):
+        execution.turn()  # look
+        execution.turn()  # no mark
+    original = first._ports.store.hold
+    stolen = []
+
+    def hold(run: str, aliases: Iterable[str]) -> None:
+        if not stolen:
+            stolen.append(run)
+            world.clusters[RIGHT].generation += 1
+        original(run, aliases)
+
+    first._ports.store.hold = hold
+    while first.turn():
+        world.now_ms += max(1, int(first.pause_s * 1000))
+        world.on_sleep()
+    assert stolen
+    assert first.result is not None
+    assert first.result.result == "switched"
+    while second.turn():
+        world.now_ms += 1
+    assert second.result is not None
+    assert second.result.result in {"locked", "unchanged"}
