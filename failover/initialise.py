@@ -60,7 +60,9 @@ class Initialisation:
         except FencedError as error:
             return report.refused(request, "locked", ExitCode.LOCKED, str(error))
 
-    def _write_patiently(self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]) -> RunResult:
+    def _write_patiently(
+        self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]
+    ) -> RunResult:
         """Write again what a cluster has not acknowledged: its control topics are new."""
         for _ in range(_ATTEMPTS - 1):
             result = self._write(request, ids)

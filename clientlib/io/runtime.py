@@ -174,10 +174,14 @@ class Runtime:
             if member is None or not self._fresh:
                 self._clock.sleep(min(left, BUSY_SLICE_S))
             else:
+                asked = self._clock.now()
                 message = member.poll(min(left, self._slice()))
-                taken = self._take(message) if message is not None else None
-                if taken is not None:
-                    return taken
+                if message is not None and self._overslept(asked):
+                    self._put_back(member, [message])
+                elif message is not None:
+                    taken = self._take(message)
+                    if taken is not None:
+                        return taken
             if self._clock.now() >= deadline:
                 return None
 
@@ -202,7 +206,11 @@ class Runtime:
             if member is None or not self._fresh:
                 self._clock.sleep(min(left, BUSY_SLICE_S))
             else:
+                asked = self._clock.now()
                 batch = member.consume(num_messages - len(result), min(left, self._slice()))
+                if self._overslept(asked):
+                    self._put_back(member, batch)
+                    batch = []
                 self._take_all(batch, result)
                 if not batch:
                     self.attention = True
@@ -221,7 +229,23 @@ class Runtime:
         """Do what a long batch cannot put off, and nothing that runs callbacks or commits."""
         self.attention = False
         self._serve_standbys()
-        self._fresh = self._active is not None and self._watch.fresh(self._active)
+        fresh = self._active is not None and self._watch.fresh(self._active)
+        self._fresh = fresh and self._watch.version == self._version
+
+    def _overslept(self, asked: float) -> bool:
+        """Say whether this process was stopped inside a call: what it got may be another's now."""
+        return self._clock.now() - asked > AWAKE_S
+
+    def _put_back(self, member: MemberPort, messages: Iterable[Message]) -> None:
+        """Have records fetched again, if they are still ours after a look at the state."""
+        self.attention = True
+        first: dict[PhysicalKey, int] = {}
+        for message in messages:
+            if message.error() is None:
+                first.setdefault((message.topic(), message.partition()), message.offset())
+        for key, offset in first.items():
+            if key in self.tracks:
+                member.seek(TopicPartition(key[0], key[1], offset))
 
     def _slice(self) -> float:
         return BUSY_SLICE_S if self._closing or not self.session.settled else IDLE_SLICE_S
@@ -230,6 +254,8 @@ class Runtime:
         """Let everything that has happened since the last turn take effect."""
         self.attention = False
         now = self._clock.now()
+        # asked before the version: what was confirmed by now is in the view that is read next
+        fresh = {alias for alias in self.members if self._watch.fresh(alias)}
         if self._watch.version != self._version:
             self._on_state(now)
         for done in self._jobs.collect():
@@ -241,7 +267,7 @@ class Runtime:
             self._run(self.session.on_drained(sorted(drained)))
         self._run(self.session.on_tick(now))
         self._serve_standbys()
-        self._fresh = self._active is not None and self._watch.fresh(self._active)
+        self._fresh = self._active in fresh
         self._awake_until = now + AWAKE_S if self._fresh else 0.0
         due = self.options.auto_commit and now >= self._next_commit
         if due:
