@@ -388,7 +388,8 @@ class Session:
             r.start for r in book.ranges(number, seat.key.cluster) if r.epoch == read.epoch
         )
         name = self._naming.log_name(read.origin, topic, seat.key.cluster)
-        seat.tracker.begin(Span(read.origin, name, read.at, read.end, floor=floor))
+        here_on = Span(read.origin, name, read.at, read.end, floor=floor, skip=read.skip)
+        seat.tracker.begin(here_on)
         seat.stage = Stage.READING
         self._starting.append(seat)
 

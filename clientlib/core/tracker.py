@@ -8,12 +8,14 @@ range, or what was left of it. Spans follow each other in the order of the gate,
 * a commit of a later span is withheld until the earlier ones are finished;
 * an offset outside [range start, delivered] of every span is refused, as a stale member's would be;
 * a commit at the last visible record of a closed span is raised to its end, because transaction
-  markers take offsets that nobody can read.
+  markers take offsets that nobody can read;
+* delivered positions and commits move over offsets that nobody is to read (``skip``).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from clientlib.protocol.skips import Skip, past
 from clientlib.protocol.types import ClusterAlias, Offset
 
 
@@ -22,7 +24,7 @@ class Span:
     """One readable stretch of one log, and how far the application is in it.
 
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
-    may seek and commit back to there. ``next`` is the delivered position and ``high`` the highest
+    may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the delivered position and ``high`` the highest
     that it was. ``drained`` says that nothing readable is left before ``end``, so that a commit at
     ``next`` means ``end``.
     """
@@ -38,12 +40,22 @@ class Span:
     committed: Offset = -1
     withheld: Offset = -1
     drained: bool = False
+    skip: Skip = ()
 
     def __post_init__(self) -> None:
         """Begin at the start."""
         self.floor = self.start if self.floor < 0 else min(self.floor, self.start)
         self.next = max(self.next, self.start)
         self.committed = max(self.committed, self.start)
+
+    @property
+    def plain(self) -> bool:
+        """Say whether every record from here on is the application's: no end, nothing to skip."""
+        return self.end is None and (not self.skip or self.next >= self.skip[-1][1])
+
+    def past(self, offset: Offset) -> Offset:
+        """Return the offset, or where reading goes on when nobody is to read it."""
+        return past(self.skip, offset) if self.skip else offset
 
     @property
     def finished(self) -> bool:
@@ -63,6 +75,7 @@ class Span:
 
     def raised(self, offset: Offset) -> Offset:
         """Return the offset to commit: the end, when only markers are left before it."""
+        offset = self.past(offset)
         if self.end is not None and self.drained and offset >= self.next:
             return max(offset, self.end)
         return offset

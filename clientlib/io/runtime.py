@@ -155,7 +155,7 @@ class Runtime:
                     span.next = message.offset() + 1
                     return message
                 track = self.tracks.get((message.topic(), message.partition()))
-                if track is not None and track.span.end is None:
+                if track is not None and track.span.plain:
                     track.span.next = message.offset() + 1
                     self._near = (message.topic(), message.partition(), track.span)
                     return message
@@ -320,7 +320,13 @@ class Runtime:
         if span.end is not None and offset >= span.end:
             self._drain(track, key)
             return None
-        span.next = offset + 1
+        goes_on = span.past(offset)
+        if goes_on != offset:
+            span.next = max(span.next, goes_on)
+            if span.end is not None and span.next >= span.end:
+                self._drain(track, key)
+            return None
+        span.next = span.past(offset + 1)
         if span.end is not None and span.next >= span.end:
             self._drain(track, key)
         return message
@@ -338,7 +344,7 @@ class Runtime:
                 if span is not None and last is not None:
                     span.next = last.offset() + 1
                 track = self.tracks.get((message.topic(), message.partition()))
-                if track is not None and track.span.end is None:
+                if track is not None and track.span.plain:
                     topic, number, span = message.topic(), message.partition(), track.span
                     last = message
                     into.append(message)
@@ -442,6 +448,11 @@ class Runtime:
         if error is not None:
             raise error
 
+    def sought(self, track: Track, offset: int) -> None:
+        """Let the application read on from elsewhere; what nobody is to read may lie ahead."""
+        track.span.seek(offset)
+        self._near = _NOWHERE
+
     def asked(self, partitions: Iterable[TopicPartition]) -> None:
         """Let the application choose where to begin: ``assign`` inside its ``on_assign``."""
         for wanted in partitions:
@@ -450,7 +461,7 @@ class Runtime:
             if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
                 continue
             if wanted.offset >= 0:
-                track.span.seek(wanted.offset)
+                self.sought(track, wanted.offset)
             else:
                 self._asked[key] = wanted.offset
 

@@ -84,7 +84,8 @@ def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
             run.source: {part.number: run.ends[part] for part in mine},
             run.target: {part.number: run.copies[part] for part in mine},
         }
-        result[topic] = ClosedEpoch(run.base.epoch, ends)
+        skip = {part.number: run.skips[part] for part in mine if run.skips.get(part)}
+        result[topic] = ClosedEpoch(run.base.epoch, ends, {run.target: skip} if skip else {})
     return result
 
 
@@ -108,7 +109,7 @@ def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoc
     for cluster in old.ends.keys() & new.ends.keys():
         if dict(old.ends[cluster]) != dict(new.ends[cluster]):
             raise InvariantError(f"{topic}: epoch {old.epoch.counter} has an end on {cluster}")
-    return ClosedEpoch(old.epoch, {**new.ends, **old.ends})
+    return ClosedEpoch(old.epoch, {**new.ends, **old.ends}, {**new.skip, **old.skip})
 
 
 def lacking(
@@ -118,5 +119,5 @@ def lacking(
     for topic, rows in sorted(ledger.items()):
         for counter, row in sorted(rows.items()):
             have = view.ledger.get(topic, {}).get(counter)
-            if have is None or dict(have.ends) != dict(row.ends):
+            if have is None or dict(have.ends) != dict(row.ends) or have.skip != row.skip:
                 yield ledger_record(scope, topic, row)
