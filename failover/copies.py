@@ -44,8 +44,9 @@ class _Log:
 
     ``floor`` and ``base``: where its range starts by the ledger. ``first`` and ``there_first``:
     where the comparison starts: retention may have passed the beginning on either side, and what
-    was proved is not compared again. ``skip``: what the copy repeats before there_first. ``uneven``:
-    the lengths differ, so the copy's end is not known beforehand. ``back``: the source's log start.
+    was proved is not compared again. ``skip``: what the copy repeats before there_first.
+    ``uneven``: the lengths differ, so the copy's end is not known beforehand. ``back``: the
+    source's log start.
     """
 
     here: Partition
@@ -100,7 +101,7 @@ class CopyWatch:
     ``repeats``: what nobody is to read on the source, where that is a copy itself.
     """
 
-    def __init__(  # noqa: PLR0917 - two ports, and where to look
+    def __init__(
         self,
         admin: Admin,
         reader: LogReader,
@@ -146,8 +147,10 @@ class CopyWatch:
             self._look_at_repeats(logs)
 
     def _common_start(self, log: _Log, low: Offset, there_low: Offset) -> tuple[Offset, Offset]:
-        """Return where both logs still hold the same record, if retention has passed the copy's
-        beginning: the distance is that of the first offset sync that both hold.
+        """Return where both logs still hold the same record.
+
+        Where retention has passed the copy's beginning, the first offset sync that both hold says
+        how far the two are apart.
         """
         if there_low > log.base:
             for pair in self._pairs_of(log.here):

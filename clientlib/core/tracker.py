@@ -12,9 +12,11 @@ range, or what was left of it. Spans follow each other in the order of the gate,
 * delivered positions and commits move over offsets that nobody is to read (``skip``).
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from clientlib.core.memory import Filter, Message, recent
 from clientlib.protocol.skips import Skip, past
 from clientlib.protocol.types import ClusterAlias, Offset
 
@@ -24,9 +26,10 @@ class Span:
     """One readable stretch of one log, and how far the application is in it.
 
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
-    may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the delivered position and ``high`` the highest
-    that it was. ``drained`` says that nothing readable is left before ``end``, so that a commit at
-    ``next`` means ``end``.
+    may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the
+    delivered position and ``high`` the highest that it was. ``drained`` says that nothing readable
+    is left before ``end``, so that a commit at ``next`` means ``end``. ``filter``: what else the
+    application is not to be given of it, ``memory``: the records that it got last.
     """
 
     origin: ClusterAlias
@@ -41,6 +44,8 @@ class Span:
     withheld: Offset = -1
     drained: bool = False
     skip: Skip = ()
+    filter: Filter | None = None
+    memory: deque[Message] = field(default_factory=recent)
 
     def __post_init__(self) -> None:
         """Begin at the start."""
@@ -50,8 +55,9 @@ class Span:
 
     @property
     def plain(self) -> bool:
-        """Say whether every record from here on is the application's: no end, nothing to skip."""
-        return self.end is None and (not self.skip or self.next >= self.skip[-1][1])
+        """Say whether every record from here on is the application's: no end, nothing to drop."""
+        passed = not self.skip or self.next >= self.skip[-1][1]
+        return passed and self.end is None and self.filter is None
 
     def past(self, offset: Offset) -> Offset:
         """Return the offset, or where reading goes on when nobody is to read it."""

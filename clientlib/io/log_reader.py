@@ -11,7 +11,8 @@ from clientlib.io.kafka import reader, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
-from clientlib.protocol.skips import Skip, Squeezed, past
+from clientlib.protocol.recover import Recovered, RecoverRequest, Recovery
+from clientlib.protocol.skips import Skip, Squeezed, past, within
 from clientlib.protocol.types import ClusterAlias
 from clientlib.protocol.windows import ReadWindow
 from clientlib.settings import Cluster
@@ -37,7 +38,10 @@ class LogReader:
         target: tuple[ClusterAlias, TopicPartition],
         skips: tuple[Skip, Skip] = ((), ()),
     ) -> Alignment:
-        """Drive the aligner, in coordinates of both logs without ``skips`` (`Squeezed`). Raises ClusterUnreachableError when a log does not answer."""
+        """Drive the aligner, in coordinates of both logs without ``skips`` (`Squeezed`).
+
+        Raises ClusterUnreachableError when a log does not answer.
+        """
         aligner = Aligner(request)
         sides = {"source": (*source, skips[0]), "target": (*target, skips[1])}
         while (window := aligner.next_request()) is not None:
@@ -57,6 +61,24 @@ class LogReader:
         if covered is None and len(records) >= window.limit and records[-1].offset + 1 < end:
             covered = records[-1].offset + 1
         return squeezed.records(records), None if covered is None else squeezed.inward(covered)
+
+    def recover(
+        self,
+        request: RecoverRequest,
+        target: tuple[ClusterAlias, TopicPartition],
+        skip: Skip = (),
+    ) -> Recovered:
+        """Drive a search; it does not see what nobody is to read.
+
+        Raises ClusterUnreachableError when the log does not answer.
+        """
+        search = Recovery(request)
+        while (window := search.next_request()) is not None:
+            records, covered = self._read(*target, window)
+            search.feed([r for r in records if not within(skip, r.offset)], covered)
+        if search.result is None:
+            raise AssertionError("a search without a request has a result")
+        return search.result
 
     def bounds(self, alias: ClusterAlias, tp: TopicPartition) -> tuple[int, int]:
         """Return log start and high watermark."""

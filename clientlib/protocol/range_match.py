@@ -80,8 +80,9 @@ class RangeMatch(Reader[Match]):
 
 @dataclass(slots=True)
 class _Walk:
-    """The walk: ``at`` and ``there`` are the next offsets; ``passed`` are prints of the source
-    below ``at``, of all its records from ``low`` on and perhaps of others.
+    """The walk, whose next offsets are ``at`` and ``there``.
+
+    ``passed``: prints of the source below ``at``, all from ``low`` on and perhaps others.
     """
 
     source: Span

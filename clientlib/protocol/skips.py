@@ -1,4 +1,4 @@
-"""Offsets of one log that nobody is to read: what MM2 has sent twice, records made up for elsewhere.
+"""Offsets of one log that nobody is to read, such as what MM2 has sent twice.
 
 A log without them is *squeezed*: it has coordinates of its own in which nothing is missing where
 the skipped records lie, so that a copy with repeats is as long again as its origin.

@@ -1,6 +1,5 @@
 """Laws of proofs of completeness, on copies as MM2 makes them when it is killed again and again."""
 
-from tests.unit.alignment import Log, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from clientlib.protocol.range_match import RangeMatch
 from clientlib.protocol.skips import Squeezed, join, past, within
 from clientlib.protocol.syncs import SyncIndex
 from clientlib.protocol.windows import Span
+from tests.unit.alignment import Log, World
 
 LAWS = settings(max_examples=400, deadline=None)
 
@@ -44,7 +44,7 @@ def end(log: Log) -> int:
 
 def syncs(source: Log, target: Log) -> SyncIndex:
     """Offset syncs as MM2 emits them with a small ``offset.lag.max``."""
-    upstream = dict((index, offset) for offset, index in source)
+    upstream = {index: offset for offset, index in source}
     index, previous, since = SyncIndex(), None, 0
     for offset, number in target:
         since += 1

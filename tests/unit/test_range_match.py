@@ -1,11 +1,11 @@
 """Proofs of completeness: hand-made copies with repeats, gaps and what must not be believed."""
 
 import pytest
-from tests.unit.alignment import Log, World, numbered
 
 from clientlib.protocol.range_match import Match, RangeMatch
 from clientlib.protocol.syncs import Pair
 from clientlib.protocol.windows import Span
+from tests.unit.alignment import Log, World, numbered
 
 
 def end(log: Log) -> int:
