@@ -17,6 +17,7 @@ from failover.io.ports import Ports, Record
 from failover.returned import Compared, Comparison, owing
 
 _MARK_LIVES_S = 3.2
+_LOOKS, _LOOK_PAUSE_S = 20, 0.5
 
 
 class Rejoining:
@@ -36,7 +37,7 @@ class Rejoining:
 
     def _run(self, request: SwitchRequest) -> RunResult:
         store = self._ports.store
-        views = store.views()
+        views = self._patiently(request.to)
         state = merge(views.values()).state
         refusal = self._unfit(request, views, state)
         if refusal is not None or state is None:
@@ -52,6 +53,16 @@ class Rejoining:
                 ledger[topic][counter] = one.row
         changed = self._publish(state, ledger, views)
         return self._told(request, state, compared.values(), bad, changed=changed)
+
+    def _patiently(self, alias: ClusterAlias) -> Mapping[ClusterAlias, View]:
+        """Read all states; a cluster that has just come back needs a moment to elect leaders."""
+        views = self._ports.store.views()
+        for _ in range(_LOOKS):
+            if alias in views:
+                break
+            self._ports.clock.sleep(_LOOK_PAUSE_S)
+            views = self._ports.store.views()
+        return views
 
     def _unfit(
         self, request: SwitchRequest, views: Mapping[ClusterAlias, View], state: State | None
@@ -138,7 +149,7 @@ class Rejoining:
             "refused" if bad else "rejoined" if changed else "unchanged",
             ExitCode.REFUSED if bad else ExitCode.OK,
             message,
-            source=state.active,
+            source=request.to,
             epoch=state.epoch.counter,
             findings=findings,
             remedy=findings[0].remedy if findings else "",
