@@ -1,0 +1,50 @@
+"""Read TOPIC1, say what is being read, and complain if a record is missing or comes twice."""
+
+from clientlib import FailoverConsumer as Consumer
+
+CONFIG = ".lab/failover.yaml"
+last: dict[bytes, int] = {}
+read = wrong = 0
+
+
+def names(partitions):
+    """Return partitions as people read them."""
+    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions)
+
+
+def on_assign(consumer, partitions):
+    """Tell what is read from now on."""
+    print(f"assigned on {consumer.active}: {names(partitions)}", flush=True)
+
+
+def on_revoke(consumer, partitions):
+    """Finish what is in hand; automatic commit does the rest."""
+    print(f"revoked on {consumer.active}: {names(partitions)}", flush=True)
+
+
+consumer = Consumer(
+    {
+        "failover.config": CONFIG,
+        "group.id": "billing",
+        "client.id": "reader",
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+)
+consumer.subscribe(["TOPIC1"], on_assign=on_assign, on_revoke=on_revoke)
+try:
+    while True:
+        message = consumer.poll(1.0)
+        if message is None or message.error():
+            continue
+        key, number = message.key(), int(message.value())
+        if number != last.get(key, number - 10) + 10:
+            wrong += 1
+            print(f"{key!r}: {number} after {last[key]}", flush=True)
+        last[key] = number
+        read += 1
+        if read % 500 == 0:
+            print(f"read {read:,}, {wrong} wrong", flush=True)
+except KeyboardInterrupt:
+    consumer.close()
+    print(f"ended: {read:,} read, {wrong} wrong")
