@@ -2,7 +2,6 @@
 
 from clientlib import FailoverConsumer as Consumer
 
-CONFIG = ".lab/failover.yaml"
 last: dict[bytes, int] = {}
 read = wrong = 0
 
@@ -14,17 +13,16 @@ def names(partitions):
 
 def on_assign(consumer, partitions):
     """Tell what is read from now on."""
-    print(f"assigned on {consumer.active}: {names(partitions)}", flush=True)
+    print(f"assigned on {consumer.active}: {names(partitions)}")
 
 
 def on_revoke(consumer, partitions):
     """Finish what is in hand; automatic commit does the rest."""
-    print(f"revoked on {consumer.active}: {names(partitions)}", flush=True)
+    print(f"revoked: {names(partitions)}")
 
 
-consumer = Consumer(
+consumer = Consumer(  # and FAILOVER_CONFIG is set
     {
-        "failover.config": CONFIG,
         "group.id": "billing",
         "client.id": "reader",
         "auto.offset.reset": "earliest",
@@ -40,11 +38,11 @@ try:
         key, number = message.key(), int(message.value())
         if number != last.get(key, number - 10) + 10:
             wrong += 1
-            print(f"{key!r}: {number} after {last[key]}", flush=True)
+            print(f"{key!r}: {number} after {last[key]}")
         last[key] = number
         read += 1
         if read % 500 == 0:
-            print(f"read {read:,}, {wrong} wrong", flush=True)
+            print(f"read {read:,}, {wrong} wrong")
 except KeyboardInterrupt:
     consumer.close()
     print(f"ended: {read:,} read, {wrong} wrong")

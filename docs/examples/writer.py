@@ -5,7 +5,6 @@ import time
 
 from clientlib import FailoverProducer as Producer
 
-CONFIG = ".lab/failover.yaml"
 acknowledged = 0
 
 
@@ -17,14 +16,14 @@ def delivered(error, message):
     acknowledged += 1
 
 
-producer = Producer({"failover.config": CONFIG, "client.id": "writer", "linger.ms": 5})
+producer = Producer({"client.id": "writer", "linger.ms": 5})  # and FAILOVER_CONFIG is set
 try:
     for number in itertools.count():
         producer.produce("TOPIC1", str(number), key=f"key{number % 10}", on_delivery=delivered)
         producer.poll(0)
-        if number % 100 == 0:
-            print(f"{number:,} sent, {acknowledged:,} acknowledged", flush=True)
+        if number % 500 == 0:
+            print(f"{number:,} sent, {acknowledged:,} acknowledged")
         time.sleep(0.01)
 except KeyboardInterrupt:
     producer.flush(10)
-    print(f"ended: {number:,} sent, {acknowledged:,} acknowledged")
+    print(f"ended: {number + 1:,} sent, {acknowledged:,} acknowledged")
