@@ -7,6 +7,7 @@ error, so that none can be added silently.
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -138,6 +139,21 @@ def _commands(group: typer.Typer, path: str) -> Iterator[tuple[str, Verb]]:
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
             yield from _commands(inner.typer_instance, f"{path} {inner.name}")
+
+
+def command_names() -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each command with the names of its options; first the global ones."""
+    callback = app.registered_callback
+    own = callback.callback if callback else None
+    completion = {"--install-completion", "--show-completion"}
+    yield "failover", frozenset({*_all_names(own), *completion})
+    for path, verb in _commands(app, "failover"):
+        yield path, frozenset(_all_names(verb))
+
+
+def _all_names(verb: Verb | None) -> Iterator[str]:
+    for row in _parameters(verb):
+        yield from re.findall(r"`(--?[a-z][a-z-]*)", row.partition(" | ")[0])
 
 
 def _command(verb: Verb) -> Iterator[str]:

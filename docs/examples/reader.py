@@ -16,7 +16,7 @@ def on_assign(consumer, partitions):
     print(f"assigned on {consumer.active}: {names(partitions)}")
 
 
-def on_revoke(consumer, partitions):
+def on_revoke(_consumer, partitions):
     """Finish what is in hand; automatic commit does the rest."""
     print(f"revoked: {names(partitions)}")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # An address would be connected to, and a callback is given as text here.
 _NOT_CHECKED = {"bootstrap.servers", "metadata.broker.list", "oauth_cb"}
+_ERRORS_ONLY = 3  # else librdkafka warns that it has no address
 config_app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
 
 
@@ -52,6 +53,7 @@ def _check_clients(settings: Settings) -> None:
 
     for alias, cluster in settings.clusters.items():
         own = {k: v for k, v in cluster.client.items() if k not in _NOT_CHECKED}
+        own.setdefault("log_level", _ERRORS_ONLY)
         try:
             AdminClient(own)
         except (KafkaException, ValueError, TypeError) as error:

@@ -1,5 +1,6 @@
 """The reader's terminal: a directory of its own, the session's lab in it, commands run for real."""
 
+import json
 import os
 import re
 import shlex
@@ -7,17 +8,25 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
+import pytest
 import yaml
 from docs_pages import DOCS, Block
 
 from failover.lab.lab import Lab
 
 _TIMEOUT_S = 60
-_SHOWN_HOST = "app-1"
+_LOOKS = ("failover status", "failover plan", "failover failback --dry-run", "failover clients")
+_SHOWN_HOST = "app1"
 _SHOWN_HOME = "/home/you/try"
+_CLOSING = """
+for _name in ("consumer", "producer"):
+    if _name in globals():
+        globals()[_name].close()
+"""
 _MOVING = (
     (re.compile(r"\d{8}T\d{6}\.\d{3}-[0-9a-f]{6}"), "RUN"),
     (re.compile(r"\b(reader|writer|app)-[0-9a-f]{10}\b"), r"\1-ID"),
@@ -33,6 +42,11 @@ def shape(line: str) -> str:
     for pattern, sign in _MOVING:
         line = pattern.sub(sign, line)
     return line.strip()
+
+
+def _host(found: re.Match[str]) -> str:
+    """Return the shown host's name, columns kept."""
+    return _SHOWN_HOST.ljust(len(found[0])) if len(_SHOWN_HOST) < len(found[0]) else _SHOWN_HOST
 
 
 def same(documented: tuple[str, ...], printed: list[str]) -> bool:
@@ -72,6 +86,7 @@ class World:
             (home / "docs" / "examples" / example.name).write_text(text, encoding="utf-8")
         self._config = home / "apart.yaml"
         self._config.write_text(_apart(lab, self._names))
+        (home / "failover.yaml").symlink_to(self._config)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -86,7 +101,33 @@ class World:
             return []
         if block.note("background") is not None:
             return self._start(command)
+        if self._running and command.startswith(_LOOKS) and block.note("exit") is None:
+            self._settle()
         return self._finish(block, command)
+
+    def _settle(self) -> None:
+        """Wait until the scope is well: a reader is slower than we are."""
+        until = time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < until:
+            look = self._popen("failover -o json status")
+            document = json.loads(look.communicate(timeout=_TIMEOUT_S)[0])
+            if not any(found["severity"] in {"block", "warn"} for found in document["findings"]):
+                return
+        pytest.fail(f"still not well: {document['findings']}")
+
+    def run_python(self, block: Block) -> None:
+        """Run a python snippet to its end, and close what it has made."""
+        code = self._renamed("\n".join(block.lines)) + _CLOSING
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self._home,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        assert process.returncode == 0, f"{block.place}\n{process.stderr}"
 
     def _export(self, command: str) -> None:
         """Set a variable for what follows; the configuration is the one kept apart."""
@@ -101,7 +142,7 @@ class World:
     def _popen(self, command: str) -> "subprocess.Popen[str]":
         command = self._renamed(command)
         return subprocess.Popen(
-            ["bash", "-c", command] if set("|><&;") & set(command) else shlex.split(command),
+            ["bash", "-c", command] if set("|><&;#") & set(command) else shlex.split(command),
             cwd=self._home,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -128,7 +169,9 @@ class World:
 
     def _shown(self, text: str) -> list[str]:
         text = self._renamed(text, back=True).replace(str(self._config), ".lab/failover.yaml")
-        text = text.replace(str(self._home), _SHOWN_HOME).replace(socket.gethostname(), _SHOWN_HOST)
+        host = socket.gethostname()
+        text = re.sub(rf"\b{re.escape(host)}\b( {{0,4}})", _host, text)
+        text = text.replace(str(self._home), _SHOWN_HOME)
         return [line.rstrip() for line in text.splitlines()]
 
     def end(self) -> list[str]:
