@@ -29,6 +29,7 @@ for _name in ("consumer", "producer"):
 """
 _MOVING = (
     (re.compile(r"\d{8}T\d{6}\.\d{3}-[0-9a-f]{6}"), "RUN"),
+    (re.compile(r"\bdigest [0-9a-f]{12}\b"), "digest DIGEST"),
     (re.compile(r"\b(reader|writer|app)-[0-9a-f]{10}\b"), r"\1-ID"),
     (re.compile(r"(?<!\S)[A-Za-z0-9_-]{22}(?!\S)"), "CLUSTER-ID"),
     (re.compile(r"\d[\d,.]*"), "#"),

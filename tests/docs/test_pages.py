@@ -57,6 +57,19 @@ def test_no_page_shows_this_machine(page: Path) -> None:
     assert not SHOWN.search(page.read_text(encoding="utf-8"))
 
 
+LANGUAGES = {"console", "sh", "text", "python", "yaml", "properties"}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_block_says_what_it_is(page: Path) -> None:
+    """A command in a block without a language would escape its test."""
+    wrong = [b.place for b in blocks(page) if b.language not in LANGUAGES]
+    hidden = [b.place for b in blocks(page) if b.language == "text"
+              and any(line.startswith("$ ") for line in b.lines)
+              and b.page.parent.name != "reference"]  # fmt: skip
+    assert not wrong + hidden
+
+
 REFERENCE = script("reference")
 DRAWINGS = script("drawings")
 
