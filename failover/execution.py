@@ -101,7 +101,11 @@ class Execution:
 
     def _fenced(self, error: FencedError) -> None:
         """Give up; two that fenced each other while locking look again, each after its own time."""
-        locking = self._stage == self._lock
+        if self._stage == self._lock_others and self._attempts < _ATTEMPTS:
+            self._attempts += 1
+            self._stage = self._lock_again
+            return
+        locking = self._stage in {self._lock, self._lock_again}
         if not locking or self._attempts >= _ATTEMPTS:
             self._finish(self._refusal("locked", ExitCode.LOCKED, str(error)))
             return
@@ -182,6 +186,14 @@ class Execution:
         self._failed = _failures(self._ports.store.acquire(arbiter))
         if not self._failed:
             self._ports.store.hold(ident, arbiter)
+        self._stage = self._lock_others
+
+    def _lock_again(self) -> None:
+        """Whoever holds the first cluster keeps it, also when another tool was faster elsewhere.
+
+        Raises FencedError when the first cluster has another's mark.
+        """
+        self._failed |= _failures(self._ports.store.acquire(sorted(self._views)[:1]))
         self._stage = self._lock_others
 
     def _lock_others(self) -> None:

@@ -12,6 +12,8 @@ from failover.core.publish import lacking
 from failover.core.result import ExitCode, Finding, RunResult, Severity, SwitchRequest
 from failover.io.ports import NewTopic, Ports
 
+_ATTEMPTS = 5
+_PAUSE_S = 0.5
 _COMPACTED = {"cleanup.policy": "compact"}
 
 
@@ -54,9 +56,20 @@ class Initialisation:
         for alias in ids:
             admin.create_topics(alias, control_topics(self._settings.control))
         try:
-            return self._write(request, ids)
+            return self._write_patiently(request, ids)
         except FencedError as error:
             return report.refused(request, "locked", ExitCode.LOCKED, str(error))
+
+    def _write_patiently(
+        self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]
+    ) -> RunResult:
+        """Write again what a cluster has not acknowledged: its control topics are new."""
+        for _ in range(_ATTEMPTS - 1):
+            result = self._write(request, ids)
+            if result.exit_code is not ExitCode.INCOMPLETE:
+                return result
+            self._ports.clock.sleep(_PAUSE_S)
+        return self._write(request, ids)
 
     def _write(self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]) -> RunResult:
         """Write the state where it is missing, under the lock."""

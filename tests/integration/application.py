@@ -292,7 +292,8 @@ class Application:
             self.create_topic(alias, self.topic)
         if init:
             with connect(self.settings) as orchestrator:
-                assert orchestrator.init("LEFT").exit_code == 0
+                begun = orchestrator.init("LEFT")
+                assert begun.exit_code == 0, begun
             self.note_epoch()
 
     def _write_config(self, directory: Path) -> Path:
