@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from clientlib import producer
 from clientlib.io import options
 from clientlib.protocol.errors import ConfigurationError
 from clientlib.settings import Control, Scope, Settings, parse
@@ -72,6 +73,10 @@ _CLIENT_DEFAULTS = {
     "failover.application": "`app`",
     "failover.ttl.ms": "10000",
     "failover.idempotence": "`True`",
+}
+_BUFFER_DEFAULTS = {
+    "failover.replay.ms": "_REPLAY_MS",
+    "failover.replay.bytes": "_REPLAY_BYTES",
 }
 _ENVIRONMENT = {
     "FAILOVER_CONFIG": "path of `failover.yaml`, for the command and for clients",
@@ -269,6 +274,11 @@ def _file_defaults() -> dict[str, str]:
     }
 
 
+def _client_defaults() -> dict[str, str]:
+    buffers = {key: vars(producer).get(name) for key, name in _BUFFER_DEFAULTS.items()}
+    return {**_CLIENT_DEFAULTS, **{key: str(value) for key, value in buffers.items() if value}}
+
+
 def _table(keys: Iterable[str], words: dict[str, str], defaults: dict[str, str]) -> Iterator[str]:
     yield "| key | | default |"
     yield "| --- | --- | --- |"
@@ -297,7 +307,7 @@ def configuration() -> str:
             "They travel in the dict that confluent-kafka takes, next to librdkafka's own. A",
             "cluster's own keys in `failover.yaml` win over the dict; `bootstrap.servers` in the",
             "dict is not used.\n",
-            *_table(client_keys(), _CLIENT_KEYS, _CLIENT_DEFAULTS),
+            *_table(client_keys(), _CLIENT_KEYS, _client_defaults()),
             "## Environment\n",
             "| variable | |",
             "| --- | --- |",
