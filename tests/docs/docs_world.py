@@ -19,7 +19,8 @@ from docs_pages import DOCS, Block
 from failover.lab.lab import Lab
 
 _TIMEOUT_S = 60
-_LOOKS = ("failover status", "failover plan", "failover failback --dry-run", "failover clients")
+_LOOKS = ("failover status", "failover plan", "failover failback --dry-run", "failover clients",
+          "failover lab kill")  # fmt: skip
 _SHOWN_HOST = "app1"
 _SHOWN_HOME = "/home/you/try"
 _CLOSING = """

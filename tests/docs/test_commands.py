@@ -16,8 +16,8 @@ from failover.lab.lab import Lab
 # Pages that follow from each other are read in this order, the others before them by name.
 STORY = (
     *(DOCS / "start.md", ROOT / "README.md", DOCS / "developers.md"),
-    *(DOCS / "operators" / f"{name}.md" for name in ("planned", "failback", "emergency")),
-    *(DOCS / "operators" / f"{name}.md" for name in ("returned", "trouble")),
+    *(DOCS / "operators" / f"{name}.md" for name in ("planned", "failback", "trouble")),
+    *(DOCS / "operators" / f"{name}.md" for name in ("emergency", "returned")),
 )
 ORDER = (*STORY, *(page for page in pages() if page not in STORY))
 UPDATING = bool(os.environ.get("FAILOVER_DOCS_UPDATE"))

@@ -139,8 +139,8 @@ def test_the_emergency_fits_one_page() -> None:
     assert len(text) - sum(len("\n".join(b.lines)) for b in blocks(page)) < 4500
 
 
-# What the unplanned failover brings; empty this when the command has it.
-PENDING = {"rejoin", "--emergency", "--old-side-alive", "--allow-data-loss", "--max-lost"}
+# What is being built; empty this when the command has it.
+PENDING = {"rejoin"}
 
 
 def spoken(page: Path) -> set[str]:
