@@ -420,7 +420,7 @@ class FailoverConsumer(Consumer):
             raise KafkaException(KafkaError(KafkaError._STATE, "Erroneous state"))  # noqa: SLF001
         self._active().seek(partition)
         if partition.offset >= 0:
-            track.span.seek(partition.offset)
+            self._live.sought(track, partition.offset)
 
     # -- the rest goes to the active cluster -------------------------------------------------
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import View, merge_ledger
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Settings
@@ -75,10 +76,12 @@ class Preparation:
                 return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
             added = {entry.epoch.counter: entry for entry in found}
             ledger = Ledger(run.base.epochs, {**topic.rows, **added})
-            ends = self._align(topic, ledger, row, source, run.target)
-            if isinstance(ends, Pending):
-                return ends
-            found.append(replace(row, ends={**row.ends, run.target: ends}))
+            aligned = self._align(topic, ledger, row, source, run.target)
+            if isinstance(aligned, Pending):
+                return aligned
+            ends, skip = aligned
+            skips = {**row.skip, run.target: skip} if skip else row.skip
+            found.append(replace(row, ends={**row.ends, run.target: ends}, skip=skips))
         return tuple(found)
 
     def _align(
@@ -88,7 +91,8 @@ class Preparation:
         row: ClosedEpoch,
         source: ClusterAlias,
         target: ClusterAlias,
-    ) -> dict[int, int] | Pending:
+    ) -> tuple[dict[int, int], dict[int, Skip]] | Pending:
+        """Return ends, and what is to be skipped, by partition."""
         numbers = sorted(row.ends[source])
         starts = {
             Partition(topic.name, number): (
@@ -99,12 +103,24 @@ class Preparation:
         }
         route = Route(row.epoch.cluster, source, target)
         watch = CopyWatch(
-            self._ports.admin, self._ports.reader, self._naming, route, starts, closed=True
+            self._ports.admin,
+            self._ports.reader,
+            self._naming,
+            route,
+            starts,
+            closed=True,
+            repeats={
+                Partition(topic.name, number): ledger.skipped(number, source, row.epoch.cluster)
+                for number in numbers
+            },
         )
         watch.look_ahead()
         ends = {Partition(topic.name, number): row.ends[source][number] for number in numbers}
         copies, missing = watch.look(ends)
-        return Pending(missing) if missing else {p.number: end for p, end in copies.items()}
+        if missing:
+            return Pending(missing)
+        skips = {part.number: skip for part, skip in watch.skips.items()}
+        return {part.number: end for part, end in copies.items()}, skips
 
 
 @dataclass(frozen=True, slots=True)

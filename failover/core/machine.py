@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from clientlib.protocol.errors import FailoverError
 from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from failover.core.estimate import Estimate
@@ -150,9 +151,13 @@ class EndsRead:
 
 @dataclass(frozen=True, slots=True)
 class CopyHolds:
-    """The target holds every record up to the ends; ``copies`` are the ends of its copies."""
+    """The target holds every record up to the ends; ``copies`` are the ends of its copies.
+
+    ``skips`` is what the copies repeat below their ends.
+    """
 
     copies: Mapping[Partition, Offset]
+    skips: Mapping[Partition, Skip] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,10 +350,10 @@ class Run:
     """One execution of a switch: everything that another process needs to go on with it.
 
     ``base`` is the state that the run was planned on. ``ends`` and ``copies`` are by logical
-    partition: where T[p] ends on the source, and where its copy ends on the target. ``times`` says
-    when each phase was entered last (Unix ms). ``cause`` is why it is undone, if it is. Of an
-    unplanned switch: what it may lose as estimated before, and what producers have ``replayed``
-    and declared ``lost`` after it.
+    partition: where T[p] ends on the source, and where its copy ends on the target; ``skips`` is
+    what the copies repeat. ``times`` says when each phase was entered last (Unix ms). ``cause`` is
+    why it is undone, if it is. Of an unplanned switch: what it may lose as estimated before, and
+    what producers have ``replayed`` and declared ``lost`` after it.
     """
 
     id: str
@@ -359,6 +364,7 @@ class Run:
     owed: Mapping[str, tuple[ClosedEpoch, ...]] = field(default_factory=dict)
     ends: Mapping[Partition, Offset] = field(default_factory=dict)
     copies: Mapping[Partition, Offset] = field(default_factory=dict)
+    skips: Mapping[Partition, Skip] = field(default_factory=dict)
     times: Mapping[str, int] = field(default_factory=dict)
     intent: bool = False
     pending: tuple[str, ...] = ()
@@ -461,7 +467,9 @@ def _take(run: Run, event: Event) -> Run:
             run = replace(run, topics=topics, owed=owed)
         case EndsRead(ends):
             run = replace(run, ends=ends)
-        case CopyHolds(copies) | CopiesSettled(copies):
+        case CopyHolds(copies, skips):
+            run = replace(run, copies=copies, skips=skips)
+        case CopiesSettled(copies):
             run = replace(run, copies=copies)
         case ProducersQuiesced(warnings) | EndsConfirmed(warnings):
             run = replace(run, warnings=(*run.warnings, *warnings))

@@ -89,7 +89,8 @@ def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
             run.source: {part.number: run.ends[part] for part in mine},
             run.target: {part.number: run.copies[part] for part in mine},
         }
-        result[topic] = ClosedEpoch(run.base.epoch, ends)
+        skip = {part.number: run.skips[part] for part in mine if run.skips.get(part)}
+        result[topic] = ClosedEpoch(run.base.epoch, ends, {run.target: skip} if skip else {})
     return result
 
 
