@@ -107,6 +107,12 @@ _EXIT_CODES = {
 # For a rule that makes two findings its sentence describes the first.
 _FINDINGS = {"late-records": "Somebody wrote to a standby after its last epoch was closed."}
 
+# Findings that no rule makes, because they show only while a run is at work.
+_OF_RUNS = {
+    "old-side-alive": "`--emergency`, and the active cluster answers: it is not gone.",
+    "rogue-writer": "The old side has grown after its producers had stopped: the run is undone.",
+}
+
 
 # -- command line --------------------------------------------------------------------------------
 
@@ -330,6 +336,12 @@ def configuration() -> str:
 # -- findings ------------------------------------------------------------------------------------
 
 
+def every_finding() -> Iterator[tuple[str, str]]:
+    """Yield what rules find, and then what runs find."""
+    yield from rules()
+    yield from _OF_RUNS.items()
+
+
 def rules() -> Iterator[tuple[str, str]]:
     """Yield each finding's id with its rule's sentence, in the order in which they are looked for.
 
@@ -371,7 +383,7 @@ def found() -> str:
             f"another. `--ignore ID` goes on despite one; never despite {never}.\n",
             "| id | |",
             "| --- | --- |",
-            *(f"| `{ident}` | {_cell(words)} |" for ident, words in rules()),
+            *(f"| `{ident}` | {_cell(words)} |" for ident, words in every_finding()),
             "",
         ]
     )
