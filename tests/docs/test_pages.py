@@ -142,7 +142,7 @@ def test_the_emergency_fits_one_page() -> None:
 
 
 # What is being built; empty this when the command has it.
-PENDING = {"rejoin"}
+PENDING: set[str] = set()
 
 
 def spoken(page: Path) -> set[str]:
