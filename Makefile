@@ -4,12 +4,12 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := clientlib failover tests $(wildcard bench)
+SOURCES := clientlib failover tests scripts docs/examples $(wildcard bench)
 
-.PHONY: help venv java demo test unit lint format bench clean
+.PHONY: help venv java demo test unit lint format bench docs reference clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## make the virtual environment
 
@@ -50,7 +50,14 @@ format: venv ## let ruff format and fix
 bench: venv java ## measure pauses and throughput on real Kafka
 	$(BIN)/python bench/run.py
 
+docs: venv ## build the documentation as a site, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+reference: venv ## write again the pages that come from the code, and the drawings
+	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/drawings.py
+
 clean: ## take down a lab in .lab, and remove what make and the tools made
 	@if [ -f .lab/lab.json ] && [ -x $(BIN)/failover ]; then $(BIN)/failover lab down; fi
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
