@@ -1,6 +1,7 @@
 """`failover init`: control topics on every cluster, and the first epoch. Idempotent."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from clientlib.protocol.errors import FencedError, RemoteError
 from clientlib.protocol.naming import Naming
@@ -87,9 +88,7 @@ class Initialisation:
         merged = merge(views.values())
         behind = _behind(views, ids)
         state = merged.state or State(request.scope, (Epoch(1, request.to),), 0)
-        state = State(
-            state.scope, state.epochs, state.revision, state.phase, state.run, state.target, ids
-        )
+        state = replace(state, clusters=ids)
         outcomes = store.publish(
             {
                 alias: [

@@ -80,6 +80,21 @@ class LogReader:
             raise AssertionError("a search without a request has a result")
         return search.result
 
+    def records(
+        self, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
+    ) -> list[LogRecord]:
+        """Return the records of a window. Raises ClusterUnreachableError."""
+        return self._read(alias, tp, window)[0]
+
+    def offset_at(self, alias: ClusterAlias, tp: TopicPartition, timestamp_ms: int) -> int:
+        """Return the first offset whose record is not older, else the log's end."""
+        wanted = TopicPartition(tp.topic, tp.partition, max(0, timestamp_ms))
+        try:
+            (found,) = self._consumer(alias).offsets_for_times([wanted], timeout=2.0)
+        except KafkaException as error:
+            raise self._failed(alias, error) from error
+        return found.offset if found.offset >= 0 else self.bounds(alias, tp)[1]
+
     def bounds(self, alias: ClusterAlias, tp: TopicPartition) -> tuple[int, int]:
         """Return log start and high watermark."""
         try:

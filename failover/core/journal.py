@@ -12,6 +12,7 @@ from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import Phase, State, View, run_record
 from clientlib.protocol.types import Epoch, Offset, Partition
+from failover.core.estimate import Estimate
 from failover.core.machine import Growth, Run, RunPhase
 from failover.core.result import SwitchRequest
 
@@ -37,6 +38,10 @@ def encode(run: Run) -> dict[str, Any]:
             "skip_clients": list(request.skip_clients),
             "tolerate_late": request.tolerate_late,
             "ignore": list(request.ignore),
+            "emergency": request.emergency,
+            "old_side_alive": request.old_side_alive,
+            "allow_data_loss": request.allow_data_loss,
+            "max_lost": request.max_lost,
         },
         "base": _encode_state(run.base),
         "topics": dict(run.topics),
@@ -51,6 +56,9 @@ def encode(run: Run) -> dict[str, Any]:
         "growth": [[g.topic, g.partition, g.was, g.now] for g in run.growth],
         "cause": run.cause,
         "detail": run.detail,
+        "estimate": list(run.estimate) if run.estimate is not None else None,
+        "replayed": run.replayed,
+        "lost": run.lost,
     }
 
 
@@ -69,6 +77,10 @@ def decode(scope: str, ident: str, sequence: int, body: Body) -> Run:
                 tolerate_late=bool(request["tolerate_late"]),
                 ignore=tuple(request["ignore"]),
                 run=ident,
+                emergency=bool(request.get("emergency", False)),
+                old_side_alive=bool(request.get("old_side_alive", False)),
+                allow_data_loss=bool(request.get("allow_data_loss", False)),
+                max_lost=request.get("max_lost"),
             ),
             base=_decode_state(scope, body["base"]),
             phase=RunPhase(body["phase"]),
@@ -84,6 +96,9 @@ def decode(scope: str, ident: str, sequence: int, body: Body) -> Run:
             growth=tuple(Growth(*row) for row in body["growth"]),
             cause=str(body["cause"]),
             detail=str(body["detail"]),
+            estimate=Estimate(*body["estimate"]) if body.get("estimate") else None,
+            replayed=int(body.get("replayed", 0)),
+            lost=int(body.get("lost", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(
@@ -127,13 +142,19 @@ def _encode_state(state: State) -> dict[str, Any]:
         "epochs": [list(epoch) for epoch in state.epochs],
         "revision": state.revision,
         "clusters": dict(state.clusters),
+        "unplanned": list(state.unplanned),
     }
 
 
 def _decode_state(scope: str, body: Body) -> State:
     epochs = tuple(Epoch(int(counter), str(cluster)) for counter, cluster in body["epochs"])
     return State(
-        scope, epochs, int(body["revision"]), Phase.ACTIVE, clusters=dict(body["clusters"])
+        scope,
+        epochs,
+        int(body["revision"]),
+        Phase.ACTIVE,
+        clusters=dict(body["clusters"]),
+        unplanned=tuple(body.get("unplanned", ())),
     )
 
 

@@ -410,6 +410,18 @@ class Application:
             self.active = to
         return result
 
+    def emergency(self, to: str, **more: Any) -> RunResult:
+        """Give the active cluster up."""
+        self.note_epoch_of(to)
+        with connect(self.settings, timeout_s=3.0) as orchestrator:
+            request = self.request(to, emergency=True, allow_data_loss=True, **more)
+            result = orchestrator.switch(request)
+        if result.changed:
+            self.active = to
+        else:
+            self.epoch -= 1
+        return result
+
     def round_trip(self, rounds: int = 1, between: Callable[[], None] = lambda: None) -> None:
         for _ in range(rounds):
             for to in ("RIGHT", "LEFT"):
