@@ -15,6 +15,8 @@ from failover.cli import complete
 from failover.cli import help as help_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from failover.lab.lab import Lab
     from failover.lab.status import LabStatus
 
@@ -56,6 +58,10 @@ def up(
         str, typer.Option(help="Aliases of the clusters, separated by commas.")
     ] = "LEFT,RIGHT",
     mm2: Annotated[Mm2Mode, typer.Option(help="How MirrorMaker 2 runs.")] = Mm2Mode.DEDICATED,
+    mm2_property: Annotated[
+        list[str] | None,
+        typer.Option(help="A line of mm2.properties for a new lab, KEY=VALUE; can be repeated."),
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Start the clusters and MirrorMaker 2, and return when records flow both ways.
@@ -63,18 +69,30 @@ def up(
     The first time, Maven downloads Kafka. A lab that runs already is left as it is; what was
     killed or stopped is started again.
 
-    Examples: `failover lab up` · `failover lab up --clusters LEFT,RIGHT,THIRD --dir /tmp/lab3`
+    Examples: `failover lab up` · `failover lab up --clusters LEFT,RIGHT,THIRD --dir /tmp/lab3` ·
+    `failover lab up --mm2-property RIGHT.exactly.once.source.support=enabled`
     """
     from failover.lab.lab import Lab  # noqa: PLC0415 - keeps `failover --help` fast
 
     del mm2  # there is one way so far; the option refuses any other by name
     aliases = tuple(alias.strip() for alias in clusters.split(","))
-    lab = Lab.create(directory, aliases, say=say)
+    lab = Lab.create(directory, aliases, mm2_overrides=_properties(mm2_property or ()), say=say)
     started = lab.up()
     say("the lab is up" if started else "the lab was up already")
     say(f"configuration: {lab.config_path}")
     _print(lab.status(), Output.TABLE)
     say(f"next: failover init --active {lab.aliases[0]}   (end it with: failover lab down)")
+
+
+def _properties(lines: Iterable[str]) -> dict[str, str]:
+    """Take KEY=VALUE apart. Raises ConfigurationError for anything else."""
+    found = {}
+    for line in lines:
+        key, separator, value = line.partition("=")
+        if not key.strip() or not separator:
+            raise ConfigurationError(f"--mm2-property {line!r} is not KEY=VALUE")
+        found[key.strip()] = value.strip()
+    return found
 
 
 def down(directory: Directory = DEFAULT_DIRECTORY) -> None:

@@ -205,9 +205,11 @@ class SimStore(Port):
         commits = state is not None and state.epoch.counter > self._world.epoch
         return commits and not faults.over and self._world.sim.chance(faults.commit_crash)
 
-    def views(self) -> Mapping[str, View]:
+    def views(self, aliases: Iterable[str] | None = None) -> Mapping[str, View]:
+        clusters = self._world.clusters
+        wanted = clusters if aliases is None else set(aliases) & clusters.keys()
         return self._call(
-            lambda: {a: c.view for a, c in self._world.clusters.items() if not self._blind(a)}
+            lambda: {a: c.view for a, c in clusters.items() if a in wanted and not self._blind(a)}
         )
 
     def clients(self, aliases: Iterable[str]) -> Mapping[str, Mapping[str, Registration]]:

@@ -87,7 +87,7 @@ class Tool(Port):
         self.process.kill()
         self._ended(result)
 
-    def _observe(self) -> Snapshot:
+    def _observe(self, without: frozenset[str] = frozenset()) -> Snapshot:
         def look() -> Snapshot:
             clusters = {
                 alias: ClusterSnapshot(

@@ -150,7 +150,7 @@ class World:
     def request(self, to: str, **more: object) -> SwitchRequest:
         return replace(SwitchRequest(SCOPE, to, timeout_s=2.0), **more)
 
-    def observe(self) -> Snapshot:
+    def observe(self, without: frozenset[str] = frozenset()) -> Snapshot:
         clusters = {
             alias: ClusterSnapshot(
                 alias,
@@ -217,9 +217,11 @@ class Store:
             return Outcome(Status.UNKNOWN, f"{alias}: no answer")
         return Outcome(Status.DONE)
 
-    def views(self) -> Mapping[str, View]:
+    def views(self, aliases: Iterable[str] | None = None) -> Mapping[str, View]:
+        clusters = self._world.clusters
+        wanted = set(clusters if aliases is None else aliases)
         return self._world.call(
-            lambda: {a: c.view() for a, c in self._world.clusters.items() if c.up}
+            lambda: {a: c.view() for a, c in clusters.items() if c.up and a in wanted}
         )
 
     def clients(self, aliases: Iterable[str]) -> Mapping[str, Mapping[str, Registration]]:
