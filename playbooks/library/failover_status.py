@@ -133,7 +133,8 @@ ready:
   type: bool
   sample: true
 problems:
-  description: Each blocking finding as a sentence with its remedy, of the preflight if there is one.
+  description: >-
+    Each blocking finding as a sentence with its remedy; of the preflight when there is one.
   returned: success
   type: list
   elements: str

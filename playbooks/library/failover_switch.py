@@ -210,7 +210,9 @@ def arguments(params: dict[str, Any], *, check: bool) -> list[str]:
         "dry_run": check,
         "yes": not check,
     }
-    return words("failback" if params["mode"] == "failback" else "switch", **options)
+    verb = "failback" if params["mode"] == "failback" else "switch"
+    made: list[str] = words(verb, **options)
+    return made
 
 
 if __name__ == "__main__":

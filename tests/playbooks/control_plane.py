@@ -1,0 +1,89 @@
+"""What check mode must leave as it is, read byte by byte from real clusters."""
+
+from typing import Any
+
+from application import Application
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConfigResource, ResourceType
+
+
+def everything(app: Application) -> dict[str, Any]:
+    """Return records of control topics, settings of topics and offsets of groups, by cluster."""
+    return {alias: _cluster(app, alias) for alias in app.lab.aliases}
+
+
+def _cluster(app: Application, alias: str) -> dict[str, Any]:
+    admin = app.admins[alias]
+    topics = {n: t for n, t in admin.list_topics(timeout=10).topics.items() if app.tag in n}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    described = {
+        resource.name: {key: entry.value for key, entry in future.result().items()}
+        for resource, future in admin.describe_configs(resources).items()
+    }
+    partitions = {name: len(topic.partitions) for name, topic in topics.items()}
+    control = {n: count for n, count in partitions.items() if n.startswith(f"fo-{app.tag}")}
+    reader = Consumer(
+        {
+            "bootstrap.servers": app.lab.bootstrap(alias),
+            "group.id": "reader-of-control-topics",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        records = {name: _records(reader, name, count) for name, count in control.items()}
+        ends = {
+            f"{name}[{number}]": reader.get_watermark_offsets(TopicPartition(name, number))
+            for name, count in partitions.items()
+            for number in range(count)
+        }
+    finally:
+        reader.close()
+    return {
+        "settings": described,
+        "ends": ends,
+        "records": records,
+        "groups": _groups(app, alias),
+    }
+
+
+def _records(reader: Consumer, topic: str, partitions: int) -> list[tuple[Any, ...]]:
+    """Return every record of a topic, up to its end."""
+    found: list[tuple[Any, ...]] = []
+    for number in range(partitions):
+        reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
+        while (message := _next(reader, topic)) is not None:
+            place = (number, message.offset(), message.timestamp())
+            found.append((*place, message.key(), message.value()))
+    return found
+
+
+def _next(reader: Consumer, topic: str) -> Any:
+    """Return the next record, None at the end of the partition."""
+    message = reader.poll(10)
+    assert message is not None, f"{topic} gives neither a record nor its end"
+    error = message.error()
+    if error is None:
+        return message
+    assert error.code() == KafkaError._PARTITION_EOF, error
+    return None
+
+
+def _groups(app: Application, alias: str) -> dict[str, Any]:
+    admin = app.admins[alias]
+    listed = admin.list_consumer_groups().result(10).valid
+    names = sorted(one.group_id for one in listed if app.tag in one.group_id)
+    found = {}
+    for name in names:
+        asked = [ConsumerGroupTopicPartitions(name)]
+        answer = admin.list_consumer_group_offsets(asked)[name].result(10)
+        found[name] = [
+            (tp.topic, tp.partition, tp.offset, tp.metadata) for tp in answer.topic_partitions
+        ]
+    return found
