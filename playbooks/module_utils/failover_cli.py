@@ -148,7 +148,7 @@ def last_words(err: str) -> str:
 def explain(said: Answer) -> str:
     """Return what happened, every blocking finding with its remedy, and what to do next."""
     meaning = MEANINGS.get(said.code)
-    if meaning is None or (not said.document and not said.told):
+    if meaning is None:
         head = KILLED.format(code=said.code)
     else:
         head = f"{meaning} (exit code {said.code})"

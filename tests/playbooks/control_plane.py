@@ -34,10 +34,11 @@ def _cluster(app: Application, alias: str) -> dict[str, Any]:
             "group.id": "reader-of-control-topics",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
         }
     )
     try:
-        records = {name: _records(reader, name, count) for name, count in control.items()}
+        records = _records(reader, control)
         ends = {
             f"{name}[{number}]": reader.get_watermark_offsets(TopicPartition(name, number))
             for name, count in partitions.items()
@@ -53,26 +54,27 @@ def _cluster(app: Application, alias: str) -> dict[str, Any]:
     }
 
 
-def _records(reader: Consumer, topic: str, partitions: int) -> list[tuple[Any, ...]]:
-    """Return every record of a topic, up to its end."""
+def _records(reader: Consumer, topics: dict[str, int]) -> list[tuple[Any, ...]]:
+    """Return every record of these topics, up to their ends."""
+    places = [
+        TopicPartition(topic, number, OFFSET_BEGINNING)
+        for topic, count in topics.items()
+        for number in range(count)
+    ]
+    reader.assign(places)
     found: list[tuple[Any, ...]] = []
-    for number in range(partitions):
-        reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
-        while (message := _next(reader, topic)) is not None:
-            place = (number, message.offset(), message.timestamp())
-            found.append((*place, message.key(), message.value()))
-    return found
-
-
-def _next(reader: Consumer, topic: str) -> Any:
-    """Return the next record, None at the end of the partition."""
-    message = reader.poll(10)
-    assert message is not None, f"{topic} gives neither a record nor its end"
-    error = message.error()
-    if error is None:
-        return message
-    assert error.code() == KafkaError._PARTITION_EOF, error
-    return None
+    ended = 0
+    while ended < len(places):
+        message = reader.poll(10)
+        assert message is not None, f"{topics} give neither a record nor their ends"
+        error = message.error()
+        if error is not None:
+            assert error.code() == KafkaError._PARTITION_EOF, error
+            ended += 1
+            continue
+        place = (message.topic(), message.partition(), message.offset(), message.timestamp())
+        found.append((*place, message.key(), message.value()))
+    return sorted(found)
 
 
 def _groups(app: Application, alias: str) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import select
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,17 +97,11 @@ class Runbooks:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            out = b""
-            while b"to go on" not in out:
-                read = os.read(process.stdout.fileno(), 4096)
-                assert read, out
-                out += read
-            process.stdin.write(typed.encode() + b"\r")
-            process.stdin.flush()
-            out += process.stdout.read()
-        return Ran(process.returncode, out.decode().replace("\r\n", "\n"))
+            try:
+                out = _converse(process, typed)
+            finally:
+                process.kill()  # whatever happened, its terminal ends with it
+        return Ran(process.returncode, out.replace("\r\n", "\n"))
 
     def report(self) -> str:
         """Return the newest report."""
@@ -126,6 +122,28 @@ class Runbooks:
         path = self.directory / f"{name}.yml"
         path.write_text(yaml.safe_dump(tasks))
         return str(path)
+
+
+def _converse(process: "subprocess.Popen[bytes]", typed: str) -> str:
+    """Type whenever the question stands there and nothing moves; return all that was said.
+
+    What is typed before Ansible listens is thrown away, so it may have to be typed again.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    out, deadline = b"", time.monotonic() + 120
+    while True:
+        assert time.monotonic() < deadline, out.decode()
+        if not select.select([process.stdout], [], [], 0.3)[0]:
+            if b"to go on" in out and b"TASK [failover : Require approval]" not in out:
+                process.stdin.write(typed.encode() + b"\r")
+                process.stdin.flush()
+            continue
+        read = os.read(process.stdout.fileno(), 65536)
+        if not read:
+            process.wait(30)
+            return out.decode()
+        out += read
 
 
 def environment() -> dict[str, str]:

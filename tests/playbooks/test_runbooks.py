@@ -18,6 +18,8 @@ from failover.lab.processes import wait_until
 
 
 def other(app: Application) -> str:
+    """Return the standby, whatever a test that failed has left behind."""
+    app.active = told(app, "status")["active"]
     return "RIGHT" if app.active == "LEFT" else "LEFT"
 
 
@@ -85,7 +87,7 @@ def test_check_mode_shows_the_plan_and_leaves_every_byte_as_it_is(
 def test_a_switch_reports_changed_the_second_one_not_and_failback_goes_back(
     runbooks: Runbooks, app: Application, tmp_path: Path
 ) -> None:
-    home, to, marks = app.active, other(app), tmp_path / "marks"
+    to, home, marks = other(app), app.active, tmp_path / "marks"
     hooks = {f"hook_{name}": runbooks.hook(name, marks) for name in ("before", "after")}
     app.note_epoch_of(to)
     first = runbooks.run("switch", to=to, confirm=to, expect_active=home, **hooks)
@@ -126,7 +128,7 @@ def test_the_alias_typed_at_a_terminal_is_an_approval(runbooks: Runbooks, app: A
 def test_a_switch_without_mm2_is_rolled_back_and_the_preflight_names_what_is_missing(
     runbooks: Runbooks, app: Application, tmp_path: Path
 ) -> None:
-    home, to, marks = app.active, other(app), tmp_path / "marks"
+    to, home, marks = other(app), app.active, tmp_path / "marks"
     hooks = {f"hook_{name}": runbooks.hook(name, marks) for name in ("before", "after")}
     silent = ["flow-silent", "replication-lag-high"]
     app.lab.pause("mm2")
