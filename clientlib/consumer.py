@@ -27,6 +27,7 @@ from clientlib.io import options as opts
 from clientlib.io.commits import plain
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.kafka import MonotonicClock, Threads, library_log
+from clientlib.io.patience import Patience
 from clientlib.io.ports import Callback, MemberPort
 from clientlib.io.registry import Registry
 from clientlib.io.runtime import Callbacks, Options, Runtime
@@ -107,8 +108,13 @@ class FailoverConsumer(Consumer):
         self._handles = {a: self._handle(a) for a in self._options.failover.aliases}
         self._watch = shared_watch(self._options.failover, self._options.scope)
         self._jobs = BackgroundJobs(
-            self._options.failover.clusters, self._options.naming, settings, self._wake
+            self._options.failover.clusters,
+            self._options.naming,
+            settings,
+            self._wake,
+            self._options,
         )
+        self._patience = Patience(self._given_up)
         self._runtime = Runtime(
             runtime_options,
             self._options.naming,
@@ -117,6 +123,7 @@ class FailoverConsumer(Consumer):
             watch=self._watch,
             clock=MonotonicClock(),
             reset=self._jobs.reset,
+            waiting=self._patience,
         )
         self._runtime.callbacks = Callbacks(facade=self, on_commit=self._user.get("on_commit"))
         self._watch.listen(self._wake)
@@ -149,6 +156,11 @@ class FailoverConsumer(Consumer):
             return None
 
         return call
+
+    def _given_up(self, alias: str) -> bool:
+        """Say whether the state says that this cluster was lost."""
+        state = self._watch.view().state
+        return state is not None and state.lost == alias
 
     def _wake(self) -> None:
         if self._runtime is not None:
@@ -494,6 +506,7 @@ class FailoverConsumer(Consumer):
         self._closed = True
         self.__dict__.pop("poll", None)
         self._jobs.close()
+        self._patience.close()
         give_back(self._options.failover, self._options.scope)
         self._runtime.raise_pending()
 

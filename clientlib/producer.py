@@ -15,19 +15,37 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import (
+    OFFSET_INVALID,
+    TIMESTAMP_CREATE_TIME,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+)
 
-from clientlib.core.producer_session import Command, Flush, Open, ProducerSession, Shut, Stage
+from clientlib.core.producer_session import (
+    Command,
+    Flush,
+    Open,
+    ProducerSession,
+    Rescue,
+    Shut,
+    Stage,
+)
+from clientlib.core.replay_buffer import Headers, Kept
 from clientlib.io import options as opts
 from clientlib.io.fast_path import FastPath
 from clientlib.io.kafka import Threads, library_log
 from clientlib.io.registry import Registry
+from clientlib.io.rescue import Again, Rescuer
 from clientlib.io.watch import give_back, shared_watch
 from clientlib.origin import Origin
 from clientlib.protocol.clients import Client, Role
-from clientlib.protocol.errors import NotSupportedError
+from clientlib.protocol.errors import ClusterUnreachableError, NotSupportedError
+from clientlib.protocol.state import State
 from clientlib.version import VERSION
 
 log = logging.getLogger("clientlib.producer")
@@ -38,6 +56,9 @@ _RENEW_S = 0.1
 _DEFAULT_QUEUE = 100_000
 _DEFAULT_MAX_BYTES = 1_000_000
 _POLL_SLICE_S = 0.1
+_CONFIRM_S = 1.0
+_REPLAY_MS = 60_000
+_REPLAY_BYTES = 256 * 1024 * 1024
 _PURGED = KafkaError._PURGE_QUEUE  # noqa: SLF001 - confluent-kafka's public spelling
 _FULL = KafkaError._QUEUE_FULL  # noqa: SLF001 - as above
 
@@ -95,9 +116,17 @@ class FailoverProducer(Producer):
         self._serving_for_application = True
         self._draining = ""
         self._closed = False
+        replay_s = float(settings.get("failover.replay.ms", _REPLAY_MS)) / 1000
+        replay_bytes = int(settings.get("failover.replay.bytes", _REPLAY_BYTES))
+        self._rescuer = Rescuer(self._options, replay_s, replay_bytes)
         self._default_report = settings.get("on_delivery") or settings.get("dr_cb")
         self._fast.remember(None, self._reporter(self._default_report))
         self._session = ProducerSession()
+        self._serving = threading.Lock()
+        self._rescuing = ""
+        self._rescued: Rescue | None = None
+        self._opened = ""
+        self._replayed = 0
         self._todo: deque[Command] = deque()
         self._opened_since: float | None = None
         self._overdue = False
@@ -112,6 +141,7 @@ class FailoverProducer(Producer):
         self._registries = {a: Registry(failover, a) for a in failover.aliases}
         self._registry_locks = {a: threading.Lock() for a in failover.aliases}
         self._threads.start("agent", self._follow)
+        self._threads.start("replicated", self._confirm)
         for alias in failover.aliases:
             self._threads.start(f"register-{alias}", lambda a=alias: self._stay_registered(a))  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
 
@@ -167,8 +197,12 @@ class FailoverProducer(Producer):
             return
         # Nearly every application gives the same callback each time; a wrapper for each record
         # costs more than all the rest.
-        deliver = self._reporter(report or self._default_report)
-        self._fast.remember(report, deliver)
+        wanted = report or self._default_report
+        deliver = self._reporter(wanted)
+        if headers is None and not timestamp:
+            self._fast.remember(report, deliver)
+        else:
+            deliver = self._remembering(wanted, headers, timestamp)
         with self._lock:
             if self._direct is not None:
                 if monotonic() < self._valid_until:
@@ -179,8 +213,9 @@ class FailoverProducer(Producer):
                 self._overdue = True
             # a record's time is when the application produced it, not when it was let through
             timestamp = timestamp or int(time.time() * 1000)
+            deliver = self._remembering(wanted, headers, timestamp)
             record = _Record(topic, value, key, partition, deliver, None, timestamp, headers)
-            self._take(record, report or self._default_report)
+            self._take(record, wanted)
 
     def _shut(self) -> None:
         """Hand nothing over any more; the lock is held."""
@@ -203,17 +238,53 @@ class FailoverProducer(Producer):
 
         A function of its own, since it runs for every record: a bound method costs 50 ns more.
         """
-        if report is None:
-            return _ignore
-        producer, held = self, self._held
+        producer, held, keep = self, self._held, self._rescuer.keep
 
         def deliver(error: Any, message: Any) -> None:
+            if error is None:
+                keep(message)
+            elif producer._rescuing:
+                producer._take_back(message, report, None, 0)
+                return
+            if report is None:
+                return
             if producer._serving_for_application:
                 report(error, message)
             else:
                 held.append((producer._draining, report, error, message))
 
         return deliver
+
+    def _remembering(self, report: Report | None, headers: Any, timestamp: int) -> Report:
+        """Return what reports a record of which the report leaves out headers or timestamp."""
+        listed = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
+        encoded = [(name, _header(value)) for name, value in listed]
+
+        def deliver(error: Any, message: Any) -> None:
+            if error is None:
+                self._rescuer.keep(Kept(message, encoded))
+            elif self._rescuing:
+                self._take_back(message, report, encoded, timestamp)
+                return
+            self._tell(report, error, message)
+
+        return deliver
+
+    def _tell(self, report: Report | None, error: Any, message: Any) -> None:
+        if report is None:
+            return
+        if self._serving_for_application:
+            report(error, message)
+        else:
+            self._held.append((self._draining, report, error, message))
+
+    def _take_back(
+        self, message: Any, report: Report | None, headers: Headers | None, timestamp: int
+    ) -> None:
+        """Keep a record that the given-up cluster never acknowledged: it is written again."""
+        produced = timestamp or int((time.time() - message.latency()) * 1000)
+        told = report or _ignore
+        self._rescuer.returned.append(Kept(message, headers, produced, told))
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *a: Any, **k: Any) -> int:
         """Take a batch of records; returns how many were taken."""
@@ -242,7 +313,8 @@ class FailoverProducer(Producer):
             if self._target:
                 self._reporting = self._target
                 wait = 0 if served else min(left, _POLL_SLICE_S)
-                served += self._handles[self._target].poll(wait)
+                with self._serving:
+                    served += self._handles[self._target].poll(wait) if self._target else 0
             else:
                 time.sleep(min(left, _TICK_S))
             served += self._serve_held()
@@ -277,7 +349,9 @@ class FailoverProducer(Producer):
             left = max(0.0, deadline - time.monotonic())
             if self._target and len(self._handles[self._target]):
                 self._reporting = self._target
-                self._handles[self._target].flush(min(left, _POLL_SLICE_S))
+                with self._serving:
+                    if self._target:
+                        self._handles[self._target].flush(min(left, _POLL_SLICE_S))
             elif left > 0 and len(self):
                 time.sleep(min(left, 0.005))
             remaining = len(self)
@@ -406,6 +480,8 @@ class FailoverProducer(Producer):
             ttl_ms=self._options.ttl_ms,
             seen=self._session.seen,
             quiesced=self._session.quiesced,
+            replayed=self._replayed,
+            at_risk=self._rescuer.at_risk,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -422,6 +498,8 @@ class FailoverProducer(Producer):
             self._wakeup.clear()
             try:
                 self._step()
+                self._rescuer.gather()
+                self._finish_replay()
                 for alias, handle in self._handles.items():
                     if alias != self._target:
                         handle.poll(0)
@@ -444,6 +522,8 @@ class FailoverProducer(Producer):
         changed = self._session.on_state(state)
         if changed:
             self._todo.clear()  # what was under way is overtaken
+        if self._session.stage is not Stage.RESCUING and self._rescuer.replay is None:
+            self._replayed = state.epoch.counter
         self._do(changed)
         if self._lapsed():
             self._do(self._session.on_lapsed())
@@ -498,6 +578,88 @@ class FailoverProducer(Producer):
                 return self._drain(cluster)
             case Open(cluster):
                 return self._open(cluster)
+            case Rescue():
+                return self._rescue(command)
+
+    def _confirm(self) -> None:
+        """Once a second, ask which records are replicated, so that the buffer stays small."""
+        while not self._threads.stopping.wait(_CONFIRM_S):
+            target = self._target
+            if target and self._session.stage is Stage.OPEN:
+                try:
+                    self._rescuer.confirm(target)
+                except KafkaException as error:
+                    log.debug("what is replicated cannot be found out: %s", error)
+        self._rescuer.close()
+
+    def _rescue(self, order: Rescue) -> bool:
+        """Put what the copies lack in front of everything that waits."""
+        with self._serving:  # nobody else takes reports while those of the lost cluster come in
+            self._target = ""
+            if self._rescued != order:
+                self._take_from(order.lost)
+                self._rescued = order
+        try:
+            taken = self._rescuer.take(order, self._watch.view())
+        except (ClusterUnreachableError, KafkaException) as error:
+            log.warning("%s cannot say what it lacks of %s: %s", order.to, order.lost, error)
+            self._wakeup.set()
+            return False
+        with self._lock:
+            for again in reversed(taken.again):
+                report = self._written_again(again)
+                message = again.kept.message
+                record = _Record(
+                    *(message.topic(), message.value(), message.key(), message.partition()),
+                    *(report, None, again.kept.at_ms, again.headers),
+                )
+                self._waiting.appendleft((record, again.report))
+        for kept, offset in taken.copied:
+            self._held.append((order.lost, kept.report, None, _acknowledged(kept, offset)))
+        self._session.on_rescued()
+        return True
+
+    def _take_from(self, lost: str) -> None:
+        """Take back what the lost cluster never acknowledged; once."""
+        handle = self._handles[lost]
+        self._rescuing = lost
+        self._draining, self._serving_for_application = lost, False
+        try:
+            handle.purge()
+            while len(handle):
+                handle.poll(0.01)
+        finally:
+            self._rescuing, self._serving_for_application = "", True
+        # what it may still have on the wire goes with it
+        self._handles[lost] = Producer(self._conf(lost))
+
+    def _written_again(self, again: Again) -> Report:
+        """Return what takes the report of a record that is written again."""
+        keep = self._rescuer.keep
+
+        def deliver(error: Any, message: Any) -> None:
+            if error is None:
+                keep(Kept(message, again.headers))
+            elif self._rescuing:
+                kept = again.kept
+                self._take_back(message, again.report, again.headers, kept.at_ms)
+                return
+            self._tell(again.report, error, message)
+
+        return deliver
+
+    def _finish_replay(self) -> None:
+        """Write the manifest when everything that was to be written again is reported."""
+        replay, target = self._rescuer.replay, self._target
+        if replay is None or not replay.done or self._session.stage is Stage.RESCUING:
+            return
+        active = target or (self._watch.view().state or _no_state()).active
+        record = replay.manifest(self._options.ident).record(self._options.scope)
+        with self._registry_locks[active]:
+            if not self._registries[active].publish(*record):
+                return
+        self._replayed, self._rescuer.replay = replay.epoch, None
+        self._register(active)
 
     def _drain(self, cluster: str) -> bool:
         """Flush what was handed over; its reports wait for the application's own poll."""
@@ -518,6 +680,9 @@ class FailoverProducer(Producer):
     def _open(self, cluster: str) -> bool:
         """Hand over what waits, in order, then let the application write directly."""
         handle = self._handles[cluster]
+        if cluster != self._opened:
+            self._rescuer.forget()  # the copies are complete, or what they lack waits already
+            self._opened = cluster
         self._target = cluster
         self._stand_until(self._registries[cluster].valid_until)
         with self._lock:
@@ -548,6 +713,28 @@ class FailoverProducer(Producer):
             value, key = _checked(record.value), _checked(record.key)
             message = Message(topic=record.topic, value=value, key=key, error=error)
             self._held.append((self._target, report, error, message))
+
+
+def _acknowledged(kept: Kept, offset: int | None) -> Message:
+    """Return the report of a record that a lost cluster had taken without telling."""
+    message = kept.message
+    return Message(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=OFFSET_INVALID if offset is None else offset,
+        key=message.key(),
+        value=message.value(),
+        headers=cast("Any", kept.headers),
+        timestamp=(TIMESTAMP_CREATE_TIME, kept.at_ms),
+    )
+
+
+def _header(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _no_state() -> State:
+    raise AssertionError("a replay follows a state")
 
 
 def _checked(data: Any) -> bytes:

@@ -16,10 +16,12 @@ from clientlib.settings import Settings
 from failover.copies import CopyWatch, Route
 from failover.core import journal, publish
 from failover.core.machine import (
+    ClosedWithout,
     ClosingAcknowledged,
     CommitAcknowledged,
     CommitFound,
     CommitMissing,
+    CopiesSettled,
     CopyHolds,
     EndsConfirmed,
     EndsGrew,
@@ -43,6 +45,9 @@ from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 
 Act = Callable[[Run], Event]
+STILL_MS = 300
+"""For how long no copy may have grown before the mirror counts as quiet: it polls every 500 ms at
+most, and a dead cluster gives it nothing to poll."""
 
 
 class Acts:
@@ -58,10 +63,12 @@ class Acts:
         self._known = View()
         self._noted = self._told = False
         self._watch: CopyWatch | None = None
+        self._still: tuple[dict[Partition, Offset], int] = ({}, 0)
         self._suspect: set[ClusterAlias] = set()
         self.table: Mapping[RunPhase, Act] = {
             RunPhase.PREPARING: self._prepare,
             RunPhase.CLOSING: self._close,
+            RunPhase.SETTLING: self._settle,
             RunPhase.QUIESCING: self._quiesce,
             RunPhase.MEASURING: self._measure,
             RunPhase.COPYING: self._compare,
@@ -86,7 +93,7 @@ class Acts:
     def record(self, run: Run) -> None:
         """Write the journal entry for a run that has ended, with old runs' entries deleted."""
         entries: list[Record] = [journal.entry(run), *journal.expired(self._known, run.scope)]
-        outcomes = self._store.publish(dict.fromkeys((run.source, run.target), entries))
+        outcomes = self._store.publish(dict.fromkeys(run.sides, entries))
         left = {alias for alias, outcome in outcomes.items() if not outcome.done}
         if left:  # an end that is not written would be taken up again for ever
             self._suspect |= left
@@ -97,14 +104,16 @@ class Acts:
 
     def _prepare(self, run: Run) -> Event:
         if not self._noted:
-            writes = {alias: [journal.entry(run)] for alias in (run.source, run.target)}
+            writes = {alias: [journal.entry(run)] for alias in run.sides}
             noted = self._event(self._store.publish(writes), Pending(()))
             if not isinstance(noted, Pending):
                 return noted
             self._noted = True
-            self._store.clients(self._naming.aliases)  # connected before writes close
+            self._store.clients(self._reach(run))  # connected before writes close
         event = self._preparation.look(run, self._known, self._views)
-        if isinstance(event, Prepared):
+        if isinstance(event, Prepared) and run.request.emergency:
+            self._still_since(replace(run, topics=event.topics))
+        elif isinstance(event, Prepared):
             prepared = replace(run, topics=event.topics, owed=event.owed)
             self._copy_watch(prepared).look_ahead()
         return event
@@ -113,7 +122,49 @@ class Acts:
 
     def _close(self, run: Run) -> Event:
         outcomes = self._both(run, publish.closing(run))
+        if run.request.emergency:
+            self._close_old_side(run)
+            return self._event(outcomes, ClosedWithout())
         return self._event(outcomes, ClosingAcknowledged())
+
+    def _close_old_side(self, run: Run) -> None:
+        """Try to stop whoever reaches only the old side, if it is said to live; once."""
+        if not run.request.old_side_alive:
+            return
+        records = self._records(run, publish.closing(run))
+        acquired = self._store.acquire([run.source])
+        if acquired[run.source].done:
+            self._store.publish({run.source: records})
+
+    def _settle(self, run: Run) -> Event:
+        """Wait until no copy grows any more; what comes later is late."""
+        ends, since_ms = self._still_since(run)
+        still_ms = self._ports.clock.now_ms() - since_ms
+        if still_ms < STILL_MS:
+            return Pending((f"the copies on {run.target} have been still for {still_ms} ms",))
+        parts = {self._copy_of(run, part): part for part in ends}
+        stable = self._admin.stable_ends(run.target, list(parts))
+        late = sorted(p for copy, p in parts.items() if stable[copy] < ends[p])
+        if late:
+            return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in late))
+        return CopiesSettled(ends)
+
+    def _still_since(self, run: Run) -> tuple[dict[Partition, Offset], int]:
+        """Return where the copies end, and since when they have ended there."""
+        parts = {
+            self._copy_of(run, Partition(topic, number)): Partition(topic, number)
+            for topic, count in run.topics.items()
+            for number in range(count)
+        }
+        found = self._admin.ends(run.target, list(parts))
+        ends = {parts[copy]: end for copy, end in found.items()}
+        if ends != self._still[0]:
+            self._still = ends, self._ports.clock.now_ms()
+        return self._still
+
+    def _copy_of(self, run: Run, part: Partition) -> Partition:
+        name = self._naming.log_name(run.source, part.topic, run.target)
+        return Partition(name, part.number)
 
     def _quiesce(self, run: Run) -> Event:
         found = self._store.clients([run.source])
@@ -164,7 +215,7 @@ class Acts:
     def _intend(self, run: Run) -> Event:
         """Write the intent. Only the old side must have it: the commit asks the new one anyway."""
         outcomes = self._both(run, publish.intent(run))
-        return self._event({run.source: outcomes[run.source]}, IntentAcknowledged())
+        return self._event({run.witness: outcomes[run.witness]}, IntentAcknowledged())
 
     def _commit(self, run: Run) -> Event:
         outcome = self._store.publish({run.target: self._commit_for(run, run.target)})[run.target]
@@ -195,6 +246,8 @@ class Acts:
         return Pending(missing) if missing else GroupsMoved()
 
     def _verify(self, run: Run) -> Event:
+        if run.request.emergency:
+            return self._replays(run)
         try:
             growth = self._growth(run) if run.ends else ()
         except RemoteError as error:
@@ -211,15 +264,41 @@ class Acts:
                 return CommitFound()
         self._reacquire()
         outcomes = self._both(run, publish.reopened(run))
-        if not outcomes[run.source].done:
-            return Pending((outcomes[run.source].why,))
+        if not outcomes[run.witness].done:
+            return Pending((outcomes[run.witness].why,))
         return Reopened()
+
+    def _replays(self, run: Run) -> Event:
+        """Wait until every living producer has written again what the copies lack."""
+        found = self._store.clients([run.target]).get(run.target)
+        if found is None:
+            return Pending((f"cluster {run.target} cannot be read",))
+        now_ms = self._ports.clock.now_ms()
+        producers = [r for r in found.values() if r.client.role is Role.PRODUCER]
+        waiting = [
+            _described(r)
+            for r in producers
+            if not r.expired(now_ms) and r.client.replayed < run.epoch.counter
+        ]
+        if waiting:
+            return Pending(tuple(waiting))
+        told = [m for m in self._store.manifests(run.target) if m.epoch == run.epoch.counter]
+        gone = [r.client.id for r in producers if r.expired(now_ms)]
+        warnings = tuple(
+            f"producer {ident}: gone, what it wrote last is late or lost" for ident in gone
+        )
+        return Verified(warnings, sum(m.replayed for m in told), sum(m.lost for m in told))
+
+    def _reach(self, run: Run) -> tuple[ClusterAlias, ...]:
+        """Return the clusters that are asked for anything: not the one that is given up."""
+        gone = run.source if run.request.emergency else ""
+        return tuple(alias for alias in self._naming.aliases if alias != gone)
 
     # -- helpers ---------------------------------------------------------------------------------
 
     def _both(self, run: Run, state: State) -> Mapping[ClusterAlias, Outcome]:
         records = self._records(run, state)
-        outcomes = self._store.publish({run.source: records, run.target: records})
+        outcomes = self._store.publish(dict.fromkeys(run.sides, records))
         self._suspect |= {a for a, o in outcomes.items() if o.status is not Status.DONE}
         return outcomes
 
@@ -245,7 +324,7 @@ class Acts:
         """Return a cluster's view after settling whatever write may be under way there."""
         self._suspect.add(alias)
         self._reacquire()
-        return None if alias in self._suspect else self._store.views().get(alias)
+        return None if alias in self._suspect else self._store.views([alias]).get(alias)
 
     def _source_ends(self, run: Run) -> dict[Partition, Offset]:
         """Return the end of T[p] for every logical partition (at home it has its own name)."""
@@ -279,12 +358,12 @@ class Acts:
 
     def _tell_others(self, run: Run) -> None:
         """Bring every readable cluster up to date, as far as it still lacks something."""
-        if not self._told and run.ends:
+        if not self._told and (run.ends or run.copies):
             self._told = True
             others = [alias for alias in self._views if alias != run.target]
             self._store.publish({alias: self._commit_for(run, alias) for alias in others})
             return
-        views = self._store.views()
+        views = self._store.views(self._reach(run))
         everything = merge(views.values())
         if everything.state is None:
             return
@@ -298,7 +377,7 @@ class Acts:
 
     def _unmoved(self, run: Run) -> tuple[str, ...]:
         now_ms = self._ports.clock.now_ms()
-        wanted = _subscriptions(self._store.clients(self._naming.aliases), now_ms)
+        wanted = _subscriptions(self._store.clients(self._reach(run)), now_ms)
         if not wanted:
             return ()
         commits = self._admin.commits(run.target, sorted(wanted))

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.state import merge
 from clientlib.settings import Settings
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
@@ -22,7 +23,8 @@ from failover.io.ports import Ports
 from failover.io.state_store import KafkaStateStore
 from failover.io.switch_admin import KafkaSwitchAdmin
 
-Observe = Callable[[], Snapshot]
+Observe = Callable[[frozenset[str]], Snapshot]
+"""Observes all clusters but those that are given up."""
 Preflight = Callable[[Snapshot, SwitchRequest], tuple[Finding, ...]]
 OnProgress = Callable[[Progress], None]
 NewId = Callable[[int], str]
@@ -129,11 +131,18 @@ class Orchestrator:
         Raises ConfigurationError for an unknown alias.
         """
         self.settings.cluster(request.to)
-        snapshot = self._observe()
+        snapshot = self._observe(self._given_up(request))
         findings = self._preflight(snapshot, request)
         if not any(finding.id == "wrong-cluster" for finding in findings):
             findings = (*findings, *_wrong_clusters(snapshot))
         return make_plan(snapshot, request, self.scope, self.naming, self.settings.flows, findings)
+
+    def _given_up(self, request: SwitchRequest) -> frozenset[str]:
+        """Return the clusters that an unplanned switch asks nothing of."""
+        if not request.emergency:
+            return frozenset()
+        state = merge(self.ports.store.views([request.to]).values()).state
+        return frozenset({state.active} - {request.to}) if state is not None else frozenset()
 
     def switch(self, request: SwitchRequest) -> RunResult:
         """Make ``request.to`` active; see `RunResult` for how it can end.

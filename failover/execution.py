@@ -6,7 +6,7 @@ waits. So a simulation can drive turns, drop the object between any two port cal
 another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 from zlib import crc32
@@ -18,6 +18,7 @@ from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
 from failover.core import journal, publish, report
+from failover.core.estimate import acceptable, estimate
 from failover.core.machine import (
     TERMINAL,
     TRANSITIONS,
@@ -32,7 +33,14 @@ from failover.core.machine import (
     step,
 )
 from failover.core.plan import Plan
-from failover.core.result import ExitCode, Progress, RunResult, SwitchRequest
+from failover.core.result import (
+    ExitCode,
+    Finding,
+    Progress,
+    RunResult,
+    Severity,
+    SwitchRequest,
+)
 from failover.io.ports import Outcome, Ports
 
 Command = Literal["switch", "resume", "abort"]
@@ -41,6 +49,7 @@ _MARK_LIVES_MS = 3_000
 _MARK_PAUSE_S = 0.1
 _CONSIDER_PAUSE_S = 0.2
 _ATTEMPTS = 3
+_PROBE_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class Execution:
         self._ended: set[str] = set()
         self._views: Mapping[ClusterAlias, View] = {}
         self._tried = False
+        self._gone: ClusterAlias = ""
+        self._probe: Callable[[], bool] | None = None
         self._attempts = 0
         self._stop = ""
         self._failure = ""
@@ -101,7 +112,11 @@ class Execution:
 
     def _fenced(self, error: FencedError) -> None:
         """Give up; two that fenced each other while locking look again, each after its own time."""
-        locking = self._stage == self._lock
+        if self._stage == self._lock_others and self._attempts < _ATTEMPTS:
+            self._attempts += 1
+            self._stage = self._lock_again
+            return
+        locking = self._stage in {self._lock, self._lock_again}
         if not locking or self._attempts >= _ATTEMPTS:
             self._finish(self._refusal("locked", ExitCode.LOCKED, str(error)))
             return
@@ -145,17 +160,38 @@ class Execution:
 
     def _look(self) -> None:
         """Read the state and refuse what can be refused without touching anything."""
-        self._views = self._ports.store.views()
+        self._views = self._ports.store.views(self._asked())
         merged = merge(self._views.values())
         refusal = self._unfit(merged)
         if refusal is not None:
             self._finish(refusal)
             return
+        if self._request.emergency and merged.state is not None:
+            self._give_up(merged.state.active)
         assert merged.state is not None  # noqa: S101 - _unfit refuses a scope without a state
         self._planned_on = merged.state.order
         self._marks = _marks(self._views)
         self._marks_since = self._ports.clock.now_ms()
         self._stage = self._watch_marks
+
+    def _asked(self) -> Iterable[ClusterAlias] | None:
+        """Return the clusters that are asked anything; None for all of them.
+
+        An unplanned switch begins with the target alone, which says who is given up.
+        """
+        if not self._request.emergency:
+            return None
+        if not self._gone:
+            return (self._request.to,)
+        return tuple(a for a in self._context.settings.aliases if a != self._gone)
+
+    def _give_up(self, gone: ClusterAlias) -> None:
+        """Ask nothing of the lost cluster any more, but whether it lives after all."""
+        if not self._gone:
+            self._gone = gone
+            self._probe = self._ports.admin.probe(gone, _PROBE_S)
+            if len(self._context.settings.aliases) > 2:  # noqa: PLR2004 - others may know more
+                self._views = self._ports.store.views(self._asked())
 
     def _watch_marks(self) -> None:
         """Wait as long as a living run needs to show that it lives."""
@@ -165,7 +201,7 @@ class Execution:
         if not self._marks:
             self._stage = self._lock
             return
-        now = _marks(self._ports.store.views())
+        now = _marks(self._ports.store.views(self._asked()))
         moved = [mark for alias, mark in now.items() if mark != self._marks.get(alias)]
         if moved:
             message = f"run {moved[0].run} is at work on scope {self._request.scope}"
@@ -184,13 +220,21 @@ class Execution:
             self._ports.store.hold(ident, arbiter)
         self._stage = self._lock_others
 
+    def _lock_again(self) -> None:
+        """Whoever holds the first cluster keeps it, also when another tool was faster elsewhere.
+
+        Raises FencedError when the first cluster has another's mark.
+        """
+        self._failed |= _failures(self._ports.store.acquire(sorted(self._views)[:1]))
+        self._stage = self._lock_others
+
     def _lock_others(self) -> None:
         """Fence every other reachable cluster, then require what was read before."""
         others = sorted(self._views)[1:]
         self._failed |= _failures(self._ports.store.acquire(others))
         self._views = {
             alias: view
-            for alias, view in self._ports.store.views().items()
+            for alias, view in self._ports.store.views(self._asked()).items()
             if alias not in self._failed
         }
         merged = merge(self._views.values())
@@ -208,7 +252,7 @@ class Execution:
 
     def _decide(self) -> None:
         """Under the lock: take up what is unfinished, else start what was asked for."""
-        self._views = self._ports.store.views()
+        self._views = self._ports.store.views(self._asked())
         merged = merge(self._views.values())
         self._acts = Acts(
             self._context.settings, self._request.scope, self._context.naming, self._ports
@@ -239,7 +283,7 @@ class Execution:
             return
         plan = self._context.plan(self._request)
         if not plan.refusals:
-            self._begin(Run(self._request.run, self._request, state))
+            self._begin_if_accepted(Run(self._request.run, self._request, state))
             return
         waited_ms = self._ports.clock.now_ms() - self._considered_since
         if plan.lasting or waited_ms >= self._request.timeout_s * 1000:
@@ -250,6 +294,44 @@ class Execution:
         waiting = Run(self._request.run, self._request, state, pending=told)
         self._context.progress(report.progress_of(waiting))
         self.pause_s = _CONSIDER_PAUSE_S
+
+    def _begin_if_accepted(self, run: Run) -> None:
+        """Begin; an unplanned switch only if the old side is gone and the loss is accepted."""
+        if not run.request.emergency:
+            self._begin(run)
+            return
+        if self._probe is not None and self._probe() and not run.request.old_side_alive:
+            self._finish(self._alive(run))
+            return
+        clients = self._ports.store.clients([run.target]).get(run.target, {})
+        found = estimate(clients, self._ports.clock.now_ms())
+        allowed, most = run.request.allow_data_loss, run.request.max_lost
+        if acceptable(found, allowed=allowed, most=most):
+            self._begin(replace(run, estimate=found))
+            return
+        many = "unknown" if found.records is None else f"at most {found.records:,}"
+        message = f"records that may be lost: {many} ({found.source}); nothing was changed"
+        result = self._refusal(
+            "data-loss-not-accepted",
+            ExitCode.DATA_LOSS,
+            message,
+            remedy="add --allow-data-loss" if most is None else "raise --max-lost, or leave it out",
+        )
+        measured = {"lost_at_most": found.records, "lost_at_most_source": found.source}
+        self._finish(replace(result, measured=measured))
+
+    def _alive(self, run: Run) -> RunResult:
+        finding = Finding(
+            "old-side-alive",
+            Severity.BLOCK,
+            f"cluster {run.source}",
+            "it answers",
+            "a planned switch loses nothing; an unplanned one gives up what is not copied yet",
+            f"failover switch --to {run.target}, or add --old-side-alive to insist",
+        )
+        told = f"{finding.subject} {finding.what}: it is not gone; nothing was changed"
+        refusal = self._refusal("refused", ExitCode.REFUSED, told, remedy=finding.remedy)
+        return replace(refusal, findings=(finding,))
 
     def _refused_by(self, plan: Plan) -> RunResult:
         told = "; ".join(f"{f.id}: {f.subject} {f.what}" for f in plan.refusals)
@@ -279,7 +361,7 @@ class Execution:
             return replace(old, phase=RunPhase.MOVING, cause="", pending=())
         if state.phase is Phase.ACTIVE:
             return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
-        at_home = self._views.get(old.source)
+        at_home = self._views.get(old.witness)
         home = at_home.state if at_home is not None else None
         stands = home is not None and home.phase is Phase.INTENT  # where it counts: the old side
         if state.phase is Phase.INTENT and stands and self._command != "abort":
@@ -390,7 +472,8 @@ class Execution:
         if state.active == to and state.phase is Phase.ACTIVE:
             message = f"{to} is active already, epoch {state.epoch.counter}"
             return self._refusal("unchanged", ExitCode.OK, message)
-        missing = sorted({state.active, to} - self._views.keys())
+        needed = {to} if self._request.emergency else {state.active, to}
+        missing = sorted(needed - self._views.keys())
         if missing:
             message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
             return self._refusal(*_UNREACHABLE, message)

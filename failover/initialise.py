@@ -1,6 +1,7 @@
 """`failover init`: control topics on every cluster, and the first epoch. Idempotent."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from clientlib.protocol.errors import FencedError, RemoteError
 from clientlib.protocol.naming import Naming
@@ -12,6 +13,8 @@ from failover.core.publish import lacking
 from failover.core.result import ExitCode, Finding, RunResult, Severity, SwitchRequest
 from failover.io.ports import NewTopic, Ports
 
+_ATTEMPTS = 5
+_PAUSE_S = 0.5
 _COMPACTED = {"cleanup.policy": "compact"}
 
 
@@ -54,9 +57,20 @@ class Initialisation:
         for alias in ids:
             admin.create_topics(alias, control_topics(self._settings.control))
         try:
-            return self._write(request, ids)
+            return self._write_patiently(request, ids)
         except FencedError as error:
             return report.refused(request, "locked", ExitCode.LOCKED, str(error))
+
+    def _write_patiently(
+        self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]
+    ) -> RunResult:
+        """Write again what a cluster has not acknowledged: its control topics are new."""
+        for _ in range(_ATTEMPTS - 1):
+            result = self._write(request, ids)
+            if result.exit_code is not ExitCode.INCOMPLETE:
+                return result
+            self._ports.clock.sleep(_PAUSE_S)
+        return self._write(request, ids)
 
     def _write(self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]) -> RunResult:
         """Write the state where it is missing, under the lock."""
@@ -74,9 +88,7 @@ class Initialisation:
         merged = merge(views.values())
         behind = _behind(views, ids)
         state = merged.state or State(request.scope, (Epoch(1, request.to),), 0)
-        state = State(
-            state.scope, state.epochs, state.revision, state.phase, state.run, state.target, ids
-        )
+        state = replace(state, clusters=ids)
         outcomes = store.publish(
             {
                 alias: [

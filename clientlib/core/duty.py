@@ -10,10 +10,15 @@ generations. The newest token says where the group's *home* is:
 
 On equal counters the cluster that the epoch activated is newer: it took what the other released.
 A group without tokens is a plain one (epoch 0), adopted where it has commits on the local topic.
+
+An *unplanned* epoch was opened without the cluster before it, which is **lost**: its commits cannot
+be released. The owner on the new active cluster recovers the position by other evidence, and what
+the lost cluster says of epochs before that counts for nothing where anybody has gone on since.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 from clientlib.protocol.token import Token
@@ -22,11 +27,15 @@ from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Position
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One commit as read back: next offset, our token if it has one, the user's metadata."""
+    """One commit as read back: next offset, our token if it has one, the user's metadata.
+
+    ``beyond``: see `Position`.
+    """
 
     offset: Offset
     token: Token | None = None
     user: str = ""
+    beyond: Offset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class Vector:
         ever a lower bound, and used as one where it has replaced ours.
         """
         offsets = {origin: commit.offset for origin, commit in self.commits.items()}
-        return Position(self.token_epoch, self.cluster, offsets)
+        beyond = {o: c.beyond for o, c in self.commits.items() if c.beyond is not None}
+        return Position(self.token_epoch, self.cluster, offsets, beyond)
 
     @property
     def plain(self) -> bool:
@@ -84,6 +94,13 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Recover:
+    """``lost`` was home and cannot be asked: go on by what its readers have reported."""
+
+    lost: ClusterAlias
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """No cluster has evidence: ``auto.offset.reset`` decides, once, for all logs."""
 
@@ -100,7 +117,7 @@ class Wait:
     reason: str
 
 
-Duty: TypeAlias = Read | Retoken | Release | Take | Reset | Rest | Wait
+Duty: TypeAlias = Read | Retoken | Release | Take | Recover | Reset | Rest | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +145,34 @@ def home_of(vectors: Mapping[ClusterAlias, Vector], epochs: tuple[Epoch, ...]) -
     return Home(best.cluster, 0, None)
 
 
-def _decided_alone(me: ClusterAlias, epochs: tuple[Epoch, ...], own: Vector) -> Duty | None:
+def losses(epochs: tuple[Epoch, ...], unplanned: Iterable[int]) -> dict[int, ClusterAlias]:
+    """Return, by counter of each unplanned epoch, the cluster that was lost when it began."""
+    counters = frozenset(unplanned)
+    pairs = pairwise(epochs)
+    return {epoch.counter: before.cluster for before, epoch in pairs if epoch.counter in counters}
+
+
+def _decided_alone(
+    me: ClusterAlias,
+    epochs: tuple[Epoch, ...],
+    own: Vector,
+    lost: Mapping[int, ClusterAlias],
+) -> Duty | None:
     """Say what this cluster's commits decide without looking at the others.
 
-    A home stays home until it overwrites its own token, so nobody else can be newer.
+    A home stays home until it overwrites its own token, so nobody else can be newer, unless it was
+    lost since.
     """
     current = epochs[-1]
+    if lost.get(current.counter) == me:
+        return Rest()
     token = own.token_epoch
     if token > current.counter:
         return Wait("the state is older than the commits")
     activated = {epoch.counter: epoch.cluster for epoch in epochs}
     if not token or activated.get(token) != me:
+        return None
+    if any(counter > token and cluster == me for counter, cluster in lost.items()):
         return None
     if me != current.cluster:
         return Release()
@@ -149,17 +183,23 @@ def duty(
     me: ClusterAlias,
     epochs: tuple[Epoch, ...],
     vectors: Mapping[ClusterAlias, Vector | None],
+    unplanned: Iterable[int] = (),
 ) -> Duty:
     """Return what the owner of a logical partition on cluster ``me`` must do now.
 
-    ``vectors`` has an entry per configured cluster, None where it could not be read.
+    ``vectors`` has an entry per configured cluster, None where it could not be read. ``unplanned``
+    are the counters of unplanned epochs.
     """
+    lost = losses(epochs, unplanned)
     own = vectors.get(me)
     if own is None:
         return Wait(f"the commits on {me} are not read yet")
-    alone = _decided_alone(me, epochs, own)
+    alone = _decided_alone(me, epochs, own, lost)
     if alone is not None:
         return alone
+    gone = lost.get(epochs[-1].counter)
+    if gone is not None:
+        return _after_loss(me, epochs, own, gone)
     unknown = [cluster for cluster, vector in vectors.items() if vector is None]
     known = {cluster: vector for cluster, vector in vectors.items() if vector is not None}
     home = home_of(known, epochs)
@@ -168,6 +208,15 @@ def duty(
     if unknown and len(epochs) > 1 and not settled:
         return Wait(f"the commits on {', '.join(unknown)} are not read yet")
     return _decided_together(me, epochs, known)
+
+
+def _after_loss(
+    me: ClusterAlias, epochs: tuple[Epoch, ...], own: Vector, lost: ClusterAlias
+) -> Duty:
+    """Say what follows from a cluster's own commits in an unplanned epoch: nobody releases."""
+    if me != epochs[-1].cluster:
+        return Rest()
+    return Read() if own.token_epoch == epochs[-1].counter else Recover(lost)
 
 
 def _decided_together(

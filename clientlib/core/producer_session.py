@@ -4,6 +4,10 @@
                              ^                                        |
                              `--------- same epoch, active again -----'
 
+When the cluster that it wrote to was given up, it first writes again what the copies lack::
+
+    any stage --unplanned epoch--> RESCUING --written down--> QUIESCED
+
 Events are methods that return commands; no I/O, no clock. A producer registers, is acknowledged,
 has read the state, then writes.
 """
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from clientlib.core.duty import losses
 from clientlib.protocol.clients import Seen
 from clientlib.protocol.state import Phase, State
 from clientlib.protocol.types import ClusterAlias, Revision
@@ -24,6 +29,7 @@ class Stage(StrEnum):
     OPEN = "open"
     CLOSING = "closing"
     QUIESCED = "quiesced"
+    RESCUING = "rescuing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,16 @@ class Open:
     cluster: ClusterAlias
 
 
-Command: TypeAlias = Shut | Flush | Open
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Take back what ``lost`` never acknowledged, and all that the copies on ``to`` lack."""
+
+    lost: ClusterAlias
+    to: ClusterAlias
+    epoch: int
+
+
+Command: TypeAlias = Shut | Flush | Open | Rescue
 
 
 class ProducerSession:
@@ -55,13 +70,15 @@ class ProducerSession:
         self.stage = Stage.WAITING
         self.seen = Seen()
         self._writes_to: ClusterAlias | None = None
+        self._wrote_to: ClusterAlias | None = None
+        self._wrote_in = 0
         self._order: Revision | None = None
         self._phase = Phase.CLOSING
 
     @property
     def quiesced(self) -> bool:
         """Say whether nothing is on its way to a cluster."""
-        return self.stage not in {Stage.OPEN, Stage.CLOSING}
+        return self.stage not in {Stage.OPEN, Stage.CLOSING, Stage.RESCUING}
 
     def on_state(self, state: State) -> list[Command]:
         """A state was seen; older ones are ignored."""
@@ -69,12 +86,27 @@ class ProducerSession:
             return []
         self._order, self._phase = state.order, state.phase
         self.seen = Seen(state.epoch.counter, state.revision, state.run)
+        if self._given_up(state):
+            lost, self._writes_to, self._wrote_to = self._wrote_to or "", None, None
+            self.stage = Stage.RESCUING
+            return [Shut(), Rescue(lost, state.active, state.epoch.counter)]
         may_write = state.phase is Phase.ACTIVE and state.active == self._writes_to
         if self.stage is not Stage.OPEN or may_write:
             return []
         cluster, self._writes_to = self._writes_to, None
         self.stage = Stage.CLOSING
         return [Shut(), Flush(cluster)] if cluster is not None else [Shut()]
+
+    def _given_up(self, state: State) -> bool:
+        """Say whether the cluster that was written to was lost since, and is not active again."""
+        lost = losses(state.epochs, state.unplanned)
+        since = any(n > self._wrote_in and c == self._wrote_to for n, c in lost.items())
+        return since and self._wrote_to != state.active and state.phase is Phase.ACTIVE
+
+    def on_rescued(self) -> None:
+        """What is to be written again waits in front of everything else."""
+        if self.stage is Stage.RESCUING:
+            self.stage = Stage.QUIESCED
 
     def on_flushed(self) -> None:
         """Everything that was handed over is reported: the registration may say so."""
@@ -91,8 +123,9 @@ class ProducerSession:
 
     def on_registered(self, cluster: ClusterAlias, *, ok: bool) -> list[Command]:
         """The registration on ``cluster`` stands (or not) under the state that was seen."""
-        busy = self.stage in {Stage.OPEN, Stage.CLOSING}
+        busy = self.stage in {Stage.OPEN, Stage.CLOSING, Stage.RESCUING}
         if not ok or busy or self._phase is not Phase.ACTIVE:
             return []
         self.stage, self._writes_to = Stage.OPEN, cluster
+        self._wrote_to, self._wrote_in = cluster, self.seen.epoch
         return [Open(cluster)]

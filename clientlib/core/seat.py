@@ -3,6 +3,7 @@
 And the commands by which the session tells its shell what to do, in order.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +12,9 @@ from typing import NamedTuple, TypeAlias
 from clientlib.core.duty import Vector
 from clientlib.core.tracker import Span, Tracker
 from clientlib.protocol.ledger import NeedsAlignment
-from clientlib.protocol.types import ClusterAlias, Partition, Position
+from clientlib.protocol.progress import Progress
+from clientlib.protocol.recover import Memory
+from clientlib.protocol.types import ClusterAlias, Offset, Partition, Position
 
 LOOK_AGAIN_S = (0.004, 0.004, 0.004, 0.008, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5)
 """Pauses between looks at commits that somebody else must write first."""
@@ -30,6 +33,7 @@ class Stage(StrEnum):
     LOOKING = "looking"
     ALIGNING = "aligning"
     RESETTING = "resetting"
+    RECOVERING = "recovering"
     COMMITTING = "committing"
     READING = "reading"
     RESTING = "resting"
@@ -88,7 +92,69 @@ class Stop:
     lost: bool = False
 
 
-Command: TypeAlias = ReadCommits | Align | ResolveReset | CommitVectors | Start | Stop
+@dataclass(frozen=True, slots=True)
+class ReadEvidence:
+    """Find out what the readers of a lost cluster have reported of a partition, in the background.
+
+    ``epoch``: the unplanned epoch; ``reading``: the one before it, under which they read.
+    """
+
+    key: SeatKey
+    lost: ClusterAlias
+    epoch: int
+    reading: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Find positions of a lost cluster in the logs of ``key.cluster``, in the background.
+
+    ``tasks`` are by origin; ``log`` is the one that ``memory`` is of; ``floors`` are safe answers.
+    """
+
+    key: SeatKey
+    tasks: Mapping[ClusterAlias, NeedsAlignment]
+    log: ClusterAlias
+    memory: Memory
+    floors: Mapping[ClusterAlias, Offset]
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a partition without the cluster that was lost.
+
+    ``progress``: its readers' newest report, ``by`` whom. ``floors``: by origin, offsets on the
+    asking cluster that are surely not past the position.
+    """
+
+    by: str
+    progress: Progress | None = None
+    floors: Mapping[ClusterAlias, Offset] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Report to cluster ``to`` what is known of a partition that was read on a lost cluster."""
+
+    to: ClusterAlias
+    epoch: int
+    partition: Partition
+    progress: Progress
+
+
+Command: TypeAlias = (
+    ReadCommits
+    | Align
+    | ResolveReset
+    | CommitVectors
+    | Start
+    | Stop
+    | ReadEvidence
+    | Recover
+    | HandOver
+)
 
 
 @dataclass(slots=True)
@@ -97,6 +163,7 @@ class Seat:
 
     ``since``: older read results are not for this look. ``processed``: ``pending`` is what the
     application has processed here, so a refused commit is tried again while the seat is owned.
+    ``ahead``: see `Filter`.
     """
 
     key: SeatKey
@@ -111,6 +178,8 @@ class Seat:
     processed: bool = False
     tracker: Tracker | None = None
     base: Position | None = None
+    ahead: Counter[bytes] = field(default_factory=Counter)
+    stamped: bool = True
 
     def look(self, ticket: int) -> None:
         """Begin to look at the commits afresh."""

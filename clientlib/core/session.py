@@ -6,6 +6,7 @@ group's commits, does its duty (``core.duty``) and, on the active cluster, reads
     LOOKING --commits read--> duty --Read--------------------------> READING
        ^                       |----Retoken, Take, Reset--> COMMITTING --ok--^
        |                       |----Release--------------> COMMITTING --> RESTING
+       |                       |----Recover--> RECOVERING --> COMMITTING
        |                       `----Wait--(look again)--.
        `------------------------------------------------'
     READING --drained--> READING (next span)      READING --epoch changed--> LOOKING or release
@@ -14,16 +15,22 @@ Events are methods, each returns the commands that the shell must perform, in or
 clock: ``now`` is passed in (seconds, monotonic).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from clientlib.core import duty as duties
 from clientlib.core.duty import Vector
+from clientlib.core.memory import Filter, remembered
 from clientlib.core.seat import (
     Align,
     Command,
     CommitVectors,
+    Evidence,
+    HandOver,
     ReadCommits,
+    ReadEvidence,
+    Recover,
     ResolveReset,
     Seat,
     SeatKey,
@@ -36,8 +43,15 @@ from clientlib.protocol import ledger as ledgers
 from clientlib.protocol.errors import LedgerUnknownError
 from clientlib.protocol.ledger import NeedsAlignment, Settled
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.progress import Progress
+from clientlib.protocol.recover import Memory, Recovered
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
+
+REPORTED = 16
+"""Records whose prints an ordinary report carries: enough to find the place again."""
+HANDED_OVER = 1_000
+"""Records whose prints a final report carries: what the dead cluster may have held alone."""
 
 
 @dataclass(slots=True)
@@ -56,6 +70,7 @@ class Session:
         self._ticket = 0
         self._reads = {alias: _Outstanding() for alias in self._aliases}
         self._starting: list[Seat] = []
+        self._losses: dict[int, ClusterAlias] = {}
         self.seats: dict[SeatKey, Seat] = {}
 
     # -- what the shell asks ---------------------------------------------------------------
@@ -92,14 +107,48 @@ class Session:
             return []
         if before == self.epoch:
             return self._retry_ledger(now)
+        state = view.state
+        self._losses = duties.losses(state.epochs, state.unplanned) if state is not None else {}
         commands = self._stop_all_reading()
         for seat in self.seats.values():
             if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
-                offsets = seat.pending.offsets
-                seat.pending = Position(self._counter, seat.key.cluster, offsets)
+                commands += self._finish_elsewhere(seat, seat.pending)
             elif seat.stage is not Stage.READING:
                 seat.look(self._next_ticket())
         return [*commands, *self._look(now)]
+
+    def _finish_elsewhere(self, seat: Seat, processed: Position) -> list[Command]:
+        """Take what was processed and is not committed yet into the new epoch."""
+        if self._lost_since(seat.key.cluster, processed.epoch):
+            handed = self._hand_over(seat, processed.offsets)
+            seat.look(self._next_ticket())
+            return handed
+        seat.pending = replace(processed, epoch=self._counter)
+        return []
+
+    def _lost_since(self, cluster: ClusterAlias, epoch: int) -> bool:
+        """Say whether a cluster was given up after this epoch: others may have gone on since."""
+        return any(n > epoch and lost == cluster for n, lost in self._losses.items())
+
+    def _hand_over(self, seat: Seat, offsets: Mapping[ClusterAlias, Offset]) -> list[Command]:
+        """Report what a lost cluster cannot tell, if the current epoch began with its loss."""
+        epoch = self.epoch
+        if epoch is None or self._losses.get(epoch.counter) != seat.key.cluster:
+            return []
+        span = seat.tracker.current if seat.tracker is not None else None
+        memory = remembered(span.memory, None, HANDED_OVER) if span is not None else Memory()
+        progress = Progress(dict(offsets), span.origin if span is not None else "", memory)
+        return [HandOver(epoch.cluster, epoch.counter, seat.key.partition, progress)]
+
+    def progress(self, cluster: ClusterAlias) -> dict[Partition, Progress]:
+        """Return what is being read on a cluster, as a standby must know it."""
+        found = {}
+        for key, seat in self.reading().items():
+            if key.cluster == cluster and seat.tracker is not None:
+                span, offsets = _span(seat), seat.tracker.vector()
+                memory = remembered(span.memory, offsets.get(span.origin), REPORTED)
+                found[key.partition] = Progress(offsets, span.origin, memory)
+        return found
 
     def on_owned(
         self, cluster: ClusterAlias, partitions: Iterable[Partition], now: float
@@ -163,7 +212,71 @@ class Session:
         if offsets is None or seat.pending is None:
             return self._again(seat, "the records could not be aligned", now)
         known = {**seat.pending.offsets, **offsets}
-        return self._commit(seat, Position(seat.pending.epoch, key.cluster, known))
+        return self._commit(seat, replace(seat.pending, offsets=known))
+
+    def on_evidence(
+        self, key: SeatKey, ticket: int, evidence: Evidence | None, why: str, now: float
+    ) -> list[Command]:
+        """The reports on a lost cluster were read (None: somebody has yet to report)."""
+        seat = self.seats.get(key)
+        if seat is None or seat.ticket != ticket or seat.stage is not Stage.RECOVERING:
+            return []
+        if evidence is None or self.epoch is None:
+            return self._again(seat, why, now)
+        own = {o: c.offset for o, c in seat.vectors[key.cluster].commits.items()}
+        floors = {
+            o: max(own.get(o, 0), evidence.floors.get(o, 0)) for o in {*own, *evidence.floors}
+        }
+        if evidence.progress is not None:
+            return self._recover(seat, evidence.progress, floors, now)
+        if not floors:
+            return self._reset(seat)
+        here = _complete(seat.vectors[key.cluster], floors)
+        return self._commit(seat, Position(self.epoch.counter, key.cluster, here))
+
+    def _recover(
+        self, seat: Seat, progress: Progress, floors: Mapping[ClusterAlias, Offset], now: float
+    ) -> list[Command]:
+        """Find the position of a lost cluster here: by the ledger, else by what was remembered."""
+        epoch, (me, (topic, number)) = self.epoch, seat.key
+        assert epoch is not None  # noqa: S101 - the caller has checked
+        lost, book = self._losses[epoch.counter], self._view.of_topic(topic)
+
+        def settle(origin: ClusterAlias, at: Offset) -> Settled | NeedsAlignment:
+            return ledgers.settle_lost(book, number, origin=origin, at=at, source=lost, target=me)
+
+        moved = self._moved(seat, progress.offsets, settle, now)
+        if moved is None:
+            return self._look(now)
+        settled, tasks = moved
+        here = _complete(seat.vectors[me], settled)
+        seat.pending = Position(epoch.counter, me, here)
+        if not tasks:
+            return self._commit(seat, seat.pending)
+        seat.stage, seat.ticket = Stage.ALIGNING, self._next_ticket()
+        return [Recover(seat.key, tasks, progress.log, progress.memory, floors, seat.ticket)]
+
+    def on_recovered(
+        self,
+        key: SeatKey,
+        ticket: int,
+        found: Mapping[ClusterAlias, tuple[Recovered, Offset]] | None,
+        *,
+        stamped: bool,
+        now: float,
+    ) -> list[Command]:
+        """Positions of a lost cluster were found, with what they were there (None: not yet)."""
+        seat = self.seats.get(key)
+        if seat is None or seat.ticket != ticket or seat.stage is not Stage.ALIGNING:
+            return []
+        if found is None or seat.pending is None:
+            return self._again(seat, "the records could not be found", now)
+        offsets = {origin: one.offset for origin, (one, _) in found.items()}
+        beyond = {origin: at for origin, (one, at) in found.items() if one.beyond}
+        seat.ahead = Counter(print_ for one, _ in found.values() for print_ in one.ahead)
+        seat.stamped = stamped
+        known = {**seat.pending.offsets, **offsets}
+        return self._commit(seat, replace(seat.pending, offsets=known, beyond=beyond))
 
     def on_resolved(
         self, key: SeatKey, ticket: int, offsets: Mapping[ClusterAlias, Offset] | None, now: float
@@ -187,7 +300,7 @@ class Session:
             pending, epoch = seat.pending, self.epoch
             if epoch is not None and pending is not None and seat.processed and ok is False:
                 # still its owner: what the application has processed is not given up
-                seat.pending = Position(epoch.counter, cluster, pending.offsets)
+                seat.pending = replace(pending, epoch=epoch.counter)
                 seat.wait("the commit was refused", now)
             elif not ok or pending is None or epoch is None or pending.epoch != epoch.counter:
                 seat.look(self._next_ticket())
@@ -218,17 +331,23 @@ class Session:
         one (two switches were slept through) it is home still, and reads on from it.
         """
         releases: dict[Partition, Position] = {}
+        commands: list[Command] = []
         for partition in partitions:
             seat = self.seats.get(SeatKey(cluster, partition))
             if seat is None or seat.tracker is None or seat.base is None or self.epoch is None:
                 continue
             if seat.base.epoch == self.epoch.counter:
                 self._next_span(seat)
+            elif self._lost_since(cluster, seat.base.epoch):
+                commands += self._hand_over(seat, seat.tracker.vector())
+                seat.look(self._next_ticket())
             else:
                 seat.stage, seat.processed, seat.looks = Stage.COMMITTING, True, 0
-                seat.pending = Position(self.epoch.counter, cluster, seat.tracker.vector())
+                vector, beyond = seat.tracker.vector(), seat.base.beyond
+                seat.pending = Position(self.epoch.counter, cluster, vector, beyond)
                 releases[partition] = seat.pending
-        commands: list[Command] = [CommitVectors(cluster, releases)] if releases else []
+        if releases:
+            commands.append(CommitVectors(cluster, releases))
         return [*commands, *self._start_ready(), *self._look(now)]
 
     def on_tick(self, now: float) -> list[Command]:
@@ -293,58 +412,101 @@ class Session:
             return []
         me, epochs = seat.key.cluster, self._view.state.epochs
         vectors = {alias: seat.vectors.get(alias) for alias in self._aliases}
-        match duties.duty(me, epochs, vectors):
+        match duties.duty(me, epochs, vectors, self._view.state.unplanned):
             case duties.Read():
                 self._open(seat, seat.vectors[me].position(), now)
             case duties.Retoken() | duties.Release():
-                offsets = _complete(seat.vectors[me], seat.vectors[me].position().offsets)
-                seat.pending = Position(epochs[-1].counter, me, offsets)
+                known = seat.vectors[me].position()
+                offsets = _complete(seat.vectors[me], known.offsets)
+                seat.pending = Position(epochs[-1].counter, me, offsets, known.beyond)
                 seat.stage = Stage.COMMITTING
             case duties.Rest():
                 seat.stage = Stage.RESTING
             case duties.Take(source):
                 return self._take(seat, source, now)
+            case duties.Recover(lost):
+                seat.stage, seat.ticket = Stage.RECOVERING, self._next_ticket()
+                reading, epoch = (one.counter for one in epochs[-2:])
+                return [ReadEvidence(seat.key, lost, epoch, reading, seat.ticket)]
             case duties.Reset():
-                seat.stage, seat.ticket = Stage.RESETTING, self._next_ticket()
-                origins = tuple(sorted(seat.vectors[me].logs))
-                return [ResolveReset(seat.key, origins, seat.ticket)]
-            case duties.Wait(reason) if first:
-                seat.why, seat.look_at = reason, now  # the others are asked at once
+                return self._reset(seat)
             case duties.Wait(reason):
-                if me in seat.vectors:
-                    seat.wait(reason, now)
+                self._wait(seat, reason, now, first=first)
         return []
+
+    @staticmethod
+    def _wait(seat: Seat, reason: str, now: float, *, first: bool) -> None:
+        if first:
+            seat.why, seat.look_at = reason, now  # the others are asked at once
+        elif seat.key.cluster in seat.vectors:
+            seat.wait(reason, now)
 
     def _take(self, seat: Seat, source: ClusterAlias, now: float) -> list[Command]:
         """Move the position that ``source`` has released, origin by origin."""
         assert self._view.state is not None  # noqa: S101 - the caller has checked
         me, (topic, number) = seat.key.cluster, seat.key.partition
         epoch, book = self._view.state.epoch, self._view.of_topic(topic)
-        settled: dict[ClusterAlias, Offset] = {}
-        tasks: dict[ClusterAlias, NeedsAlignment] = {}
-        try:
-            for origin, at in seat.vectors[source].position().offsets.items():
-                answer = ledgers.settle(
-                    book, number, origin=origin, at=at, source=source, target=me
-                )
-                if isinstance(answer, Settled):
-                    settled[origin] = answer.offset
-                else:
-                    tasks[origin] = answer
-        except LedgerUnknownError as error:
-            seat.wait(str(error), now)
+        position = seat.vectors[source].position()
+
+        def settle(origin: ClusterAlias, at: Offset) -> Settled | NeedsAlignment:
+            return ledgers.settle(book, number, origin=origin, at=at, source=source, target=me)
+
+        moved = self._moved(seat, position.offsets, settle, now)
+        if moved is None:
             return []
-        here = seat.vectors[me].logs
-        absent = [o for o in (*tasks, *(o for o, at in settled.items() if at)) if o not in here]
-        if absent:
-            seat.wait(f"{me} has no copy of {topic} from {', '.join(absent)} yet", now)
-            return []
-        seat.pending = Position(epoch.counter, me, _complete(seat.vectors[me], settled))
+        settled, tasks = moved
+        beyond = dict(position.beyond)
+        if me in beyond and me in settled:  # what was read here before this cluster was lost
+            settled[me] = max(settled[me], beyond.pop(me))
+        here = _complete(seat.vectors[me], settled)
+        seat.pending = Position(epoch.counter, me, here, beyond)
         if not tasks:
             seat.stage = Stage.COMMITTING
             return []
         seat.stage, seat.ticket = Stage.ALIGNING, self._next_ticket()
         return [Align(seat.key, source, tasks, seat.ticket)]
+
+    def _moved(
+        self,
+        seat: Seat,
+        offsets: Mapping[ClusterAlias, Offset],
+        settle: Callable[[ClusterAlias, Offset], Settled | NeedsAlignment],
+        now: float,
+    ) -> tuple[dict[ClusterAlias, Offset], dict[ClusterAlias, NeedsAlignment]] | None:
+        """Move a position origin by origin; None (and the seat waits) when something is missing."""
+        me, topic = seat.key.cluster, seat.key.partition.topic
+        settled: dict[ClusterAlias, Offset] = {}
+        tasks: dict[ClusterAlias, NeedsAlignment] = {}
+        try:
+            for origin, at in offsets.items():
+                answer = settle(origin, at)
+                if isinstance(answer, Settled):
+                    settled[origin] = answer.offset
+                else:
+                    tasks[origin] = answer
+        except LedgerUnknownError as error:
+            self._wait_looking(seat, str(error), now)
+            return None
+        here = seat.vectors[me].logs
+        absent = [o for o in (*tasks, *(o for o, at in settled.items() if at)) if o not in here]
+        if absent:
+            why = f"{me} has no copy of {topic} from {', '.join(absent)} yet"
+            self._wait_looking(seat, why, now)
+            return None
+        return settled, tasks
+
+    def _wait_looking(self, seat: Seat, why: str, now: float) -> None:
+        if seat.stage is not Stage.LOOKING:
+            looks = seat.looks
+            seat.look(self._next_ticket())
+            seat.looks = looks
+        seat.wait(why, now)
+
+    def _reset(self, seat: Seat) -> list[Command]:
+        """Let ``auto.offset.reset`` decide, once, for all logs."""
+        seat.stage, seat.ticket = Stage.RESETTING, self._next_ticket()
+        origins = tuple(sorted(seat.vectors[seat.key.cluster].logs))
+        return [ResolveReset(seat.key, origins, seat.ticket)]
 
     def _again(self, seat: Seat, why: str, now: float) -> list[Command]:
         looks = seat.looks
@@ -387,8 +549,15 @@ class Session:
         floor = next(
             r.start for r in book.ranges(number, seat.key.cluster) if r.epoch == read.epoch
         )
-        name = self._naming.log_name(read.origin, topic, seat.key.cluster)
-        seat.tracker.begin(Span(read.origin, name, read.at, read.end, floor=floor))
+        me = seat.key.cluster
+        name = self._naming.log_name(read.origin, topic, me)
+        done = dict(seat.base.beyond) if seat.base is not None else {}
+        if me in self._losses.values():
+            done[me] = delivered.get(me, 0)
+        skip = book.skipped(number, me, read.origin)
+        some = bool(skip or done or seat.ahead)
+        passed = Filter(skip, done, seat.ahead, seat.stamped) if some else None
+        seat.tracker.begin(Span(read.origin, name, read.at, read.end, floor=floor, filter=passed))
         seat.stage = Stage.READING
         self._starting.append(seat)
 

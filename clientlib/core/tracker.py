@@ -11,9 +11,11 @@ range, or what was left of it. Spans follow each other in the order of the gate,
   markers take offsets that nobody can read.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from clientlib.core.memory import Filter, Message, recent
 from clientlib.protocol.types import ClusterAlias, Offset
 
 
@@ -24,7 +26,8 @@ class Span:
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
     may seek and commit back to there. ``next`` is the delivered position and ``high`` the highest
     that it was. ``drained`` says that nothing readable is left before ``end``, so that a commit at
-    ``next`` means ``end``.
+    ``next`` means ``end``. ``filter``: what the application is not to be given of it, ``memory``:
+    the records that it got last.
     """
 
     origin: ClusterAlias
@@ -38,12 +41,19 @@ class Span:
     committed: Offset = -1
     withheld: Offset = -1
     drained: bool = False
+    filter: Filter | None = None
+    memory: deque[Message] = field(default_factory=recent)
 
     def __post_init__(self) -> None:
         """Begin at the start."""
         self.floor = self.start if self.floor < 0 else min(self.floor, self.start)
         self.next = max(self.next, self.start)
         self.committed = max(self.committed, self.start)
+
+    @property
+    def plain(self) -> bool:
+        """Say whether every record of it is the application's: an open epoch, nothing to drop."""
+        return self.end is None and self.filter is None
 
     @property
     def finished(self) -> bool:

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from clientlib.core.seat import Seat, SeatKey, Stage
 from clientlib.core.session import Session
 from clientlib.core.tracker import Span, changed
-from clientlib.io.ports import MemberPort
+from clientlib.io.ports import MemberPort, Waiting
 from clientlib.protocol import token as tokens
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.token import Token
@@ -63,13 +63,18 @@ class Commits:
         session: Session,
         tracks: Mapping[PhysicalKey, Track],
         *,
+        waiting: Waiting,
         auto_commit: bool,
         auto_store: bool,
     ) -> None:
         self._naming, self._members, self._session = naming, members, session
-        self._tracks = tracks
+        self._tracks, self._waiting = tracks, waiting
+        self.inside: ClusterAlias | None = None
+        """The cluster in whose callback this thread is: only it may use that handle now."""
         self._auto_commit, self._auto_store = auto_commit, auto_store
         self._sent: dict[SeatKey, _Sent] = {}
+        self.lost: ClusterAlias | None = None
+        """The cluster that was given up: commits there are kept, and travel with the hand-over."""
 
     def begin(self, seat: Seat) -> None:
         """A seat reads a span: its first one begins from what the group has committed."""
@@ -83,14 +88,21 @@ class Commits:
         self._sent.pop(key, None)
 
     def _tps(
-        self, key: SeatKey, epoch: int, offsets: Mapping[ClusterAlias, int], user: str = ""
+        self,
+        key: SeatKey,
+        epoch: int,
+        offsets: Mapping[ClusterAlias, int],
+        beyond: Mapping[ClusterAlias, int],
     ) -> list[TopicPartition]:
         """Return the commit of some origins of one logical partition, with its token."""
         topic, number = key.partition
-        metadata = tokens.encode(Token(epoch, key.cluster), user)
+        token = Token(epoch, key.cluster)
         return [
             TopicPartition(
-                self._naming.log_name(origin, topic, key.cluster), number, offset, metadata
+                self._naming.log_name(origin, topic, key.cluster),
+                number,
+                offset,
+                tokens.encode(token, beyond=beyond.get(origin)),
             )
             for origin, offset in offsets.items()
         ]
@@ -103,14 +115,16 @@ class Commits:
         Says for each whether it was accepted (True), refused (False), or that nobody knows (None).
         """
         by_partition = {
-            partition: self._tps(SeatKey(cluster, partition), position.epoch, position.offsets)
+            partition: self._tps(
+                SeatKey(cluster, partition), position.epoch, position.offsets, position.beyond
+            )
             for partition, position in positions.items()
         }
         request = [tp for tps in by_partition.values() for tp in tps]
         if not request:
             return dict.fromkeys(positions, True)
         try:
-            answer = self._members[cluster].commit(offsets=request, asynchronous=False)
+            answer = self._commit_now(cluster, request)
         except KafkaException as error:
             log.info("commit on %s failed, trying again: %s", cluster, error)
             refused_it = error.args[0].code() in _REFUSALS
@@ -128,7 +142,9 @@ class Commits:
         sent, vector = self._sent.setdefault(seat.key, _Sent()), seat.tracker.vector()
         offsets = vector if sent.dirty else changed(sent.vector, vector)
         sent.vector, sent.dirty = vector, False
-        return self._tps(seat.key, seat.base.epoch, offsets)
+        base = seat.base
+        kept = {o: at for o, at in base.beyond.items() if vector.get(o) == base.offsets.get(o)}
+        return self._tps(seat.key, seat.base.epoch, offsets, kept)
 
     def _reading_seats(self) -> list[Seat]:
         return [track.seat for track in tuple(self._tracks.values())]
@@ -168,14 +184,25 @@ class Commits:
             requests.setdefault(seat.key.cluster, []).extend(self._due(seat))
         done: list[TopicPartition] = []
         for cluster, request in requests.items():
-            if request:
+            if request and cluster == self.lost:
+                done += request
+            elif request:
                 try:
-                    self._members[cluster].commit(offsets=request, asynchronous=asynchronous)
+                    if asynchronous:
+                        self._members[cluster].commit(offsets=request, asynchronous=True)
+                    else:
+                        self._commit_now(cluster, request)
                 except KafkaException:
                     self._again(chosen)
                     raise
                 done += request
         return done
+
+    def _commit_now(self, cluster: ClusterAlias, request: list[TopicPartition]) -> Any:
+        member = self._members[cluster]
+        if cluster == self.inside:
+            return member.commit(offsets=request, asynchronous=False)
+        return self._waiting.commit(cluster, member, request)
 
     def _again(self, seats: Iterable[Seat]) -> None:
         for seat in seats:

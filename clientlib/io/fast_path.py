@@ -19,8 +19,9 @@ Produce = Callable[..., None]
 class FastPath:
     """While open, `produce` hands a record straight to the active cluster's producer.
 
-    It asks ``slowly`` (the same arguments) when it is shut, out of date, or when the application's
-    callback is another one than last time. After `shut`, writing goes on until `over`.
+    It asks ``slowly`` (the same arguments) when it is shut, out of date, for a record with headers
+    or a timestamp of its own, or when the application's callback is another one than last time.
+    After `shut`, writing goes on until `over`.
     """
 
     __slots__ = ("_set", "over", "produce")
@@ -63,7 +64,8 @@ def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[
     ) -> None:
         report, deliver = known
         given = callback or on_delivery
-        if given is report or (type(given) is MethodType and given == report):
+        known_report = given is report or (type(given) is MethodType and given == report)
+        if known_report and headers is None and not timestamp:
             try:
                 enter()  # inside, so that an interrupt just after it is not a call for ever
                 through = direct

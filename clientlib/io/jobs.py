@@ -13,16 +13,28 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from clientlib.core.duty import Committed, Vector
-from clientlib.core.seat import Align, ReadCommits, ResolveReset
+from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
+from clientlib.io.evidence import EvidenceReader, ProgressWriter
 from clientlib.io.kafka import Threads, bare, reader
 from clientlib.io.log_reader import LogReader
-from clientlib.io.ports import AlignDone, CommitsDone, Job, JobDone, ResetDone
+from clientlib.io.options import ClientOptions
+from clientlib.io.ports import (
+    AlignDone,
+    CommitsDone,
+    Job,
+    JobDone,
+    Publish,
+    RecoverDone,
+    ResetDone,
+)
 from clientlib.protocol import align as alignment
 from clientlib.protocol import token as tokens
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.ledger import NeedsAlignment
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.recover import Memory, Recovered, RecoverRequest
 from clientlib.protocol.types import ClusterAlias, Partition
+from clientlib.protocol.windows import Span
 from clientlib.settings import Cluster
 
 log = logging.getLogger("clientlib.consumer")
@@ -41,17 +53,19 @@ class BackgroundJobs:
         naming: Naming,
         settings: Mapping[str, Any],
         wake: Callable[[], None],
+        options: ClientOptions,
     ) -> None:
         self._clusters, self._naming, self._wake = clusters, naming, wake
-        self._settings = settings
+        self._settings, self._options = settings, options
         self._policy = str(settings.get("auto.offset.reset", "latest"))
         self._done: deque[JobDone] = deque()
         self._threads = Threads("failover-jobs")
         self._queues: dict[str, SimpleQueue[Job]] = {alias: SimpleQueue() for alias in clusters}
-        self._queues[""] = SimpleQueue()
+        self._queues |= {name: SimpleQueue() for name in ("", *map(_reports, clusters))}
         self._logs: dict[ClusterAlias, set[str]] = {alias: set() for alias in clusters}
         for alias in clusters:
             self._threads.start(alias, lambda a=alias: self._serve_cluster(a))  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
+            self._threads.start(_reports(alias), lambda a=alias: self._serve_reports(a))  # type: ignore[misc]  # as above
         self._threads.start("align", self._serve_align)
 
     def submit(self, job: Job) -> None:
@@ -61,7 +75,11 @@ class BackgroundJobs:
                 self._queues[cluster].put(job)
             case ResolveReset(key):
                 self._queues[key.cluster].put(job)
-            case Align():
+            case ReadEvidence(key):
+                self._queues[key.cluster].put(job)
+            case Publish(to):
+                self._queues[_reports(to)].put(job)
+            case Align() | Recover():
                 self._queues[""].put(job)
 
     def collect(self) -> Sequence[JobDone]:
@@ -106,7 +124,9 @@ class BackgroundJobs:
 
     def _serve_cluster(self, alias: ClusterAlias) -> None:
         settings = bare(self._settings)
-        consumer = reader(self._clusters[alias], "commits", str(settings["group.id"]))
+        group = str(settings["group.id"])
+        consumer = reader(self._clusters[alias], "commits", group)
+        evidence = EvidenceReader(self._options, alias, group)
         try:
             while not self._threads.stopping.is_set():
                 job = self._jobs_of(alias)
@@ -114,8 +134,24 @@ class BackgroundJobs:
                     self._end(CommitsDone(alias, job.ticket, self._commits(consumer, job)))
                 elif isinstance(job, ResolveReset):
                     self._end(ResetDone(job.key, job.ticket, self._bounds(consumer, job)))
+                elif isinstance(job, ReadEvidence):
+                    self._end(evidence.find(job))
         finally:
+            evidence.close()
             consumer.close()
+
+    def _serve_reports(self, alias: ClusterAlias) -> None:
+        """Write reports of what this member reads to a cluster; only the newest of many."""
+        writer = ProgressWriter(self._options, alias, str(self._settings["group.id"]))
+        queue = self._queues[_reports(alias)]
+        try:
+            while not self._threads.stopping.is_set():
+                job = self._jobs_of(_reports(alias))
+                final = isinstance(job, Publish) and job.handed_over
+                if isinstance(job, Publish) and (final or queue.empty()):
+                    writer.write(job)
+        finally:
+            writer.close()
 
     def _exists(self, consumer: Consumer, alias: ClusterAlias, topic: str) -> bool:
         if topic in self._logs[alias]:
@@ -180,6 +216,8 @@ class BackgroundJobs:
                 job = self._jobs_of("")
                 if isinstance(job, Align):
                     self._end(self._align(logs, job))
+                elif isinstance(job, Recover):
+                    self._end(self._recover(logs, job))
         finally:
             logs.close()
 
@@ -203,6 +241,28 @@ class BackgroundJobs:
                     offsets[origin] = task.target[0]
                     warnings.append(f"reading the epoch again from its start: {reason}")
         return AlignDone(job.key, job.ticket, offsets, tuple(warnings))
+
+    def _recover(self, logs: LogReader, job: Recover) -> RecoverDone:
+        """Find positions of a lost cluster by what their reader remembers."""
+        (topic, number), alias = job.key.partition, job.key.cluster
+        found: dict[ClusterAlias, tuple[Recovered, int]] = {}
+        for origin, task in job.tasks.items():
+            tp = TopicPartition(self._naming.log_name(origin, topic, alias), number)
+            first, last = task.target
+            try:
+                end = logs.bounds(alias, tp)[1] if last is None else last
+                request = RecoverRequest(
+                    memory=job.memory if origin == job.log else Memory(),
+                    position=task.position,
+                    start=task.source[0],
+                    target=Span(first, max(first, end)),
+                    floor=min(max(first, job.floors.get(origin, 0)), max(first, end)),
+                )
+                found[origin] = (logs.recover(request, (alias, tp)), task.position)
+            except (ClusterUnreachableError, KafkaException) as error:
+                log.info("%s: reading %s failed: %s", job.key, tp.topic, error)
+                return RecoverDone(job.key, job.ticket, None)
+        return RecoverDone(job.key, job.ticket, found, job.memory.stamped)
 
     def _align_one(
         self, logs: LogReader, job: Align, origin: ClusterAlias, task: NeedsAlignment
@@ -228,6 +288,11 @@ class BackgroundJobs:
         return logs.align(request, sides[0], sides[1])
 
 
+def _reports(alias: ClusterAlias) -> str:
+    """Return the name of the thread that writes reports to a cluster."""
+    return f"reports-{alias}"
+
+
 def _vector(
     cluster: ClusterAlias,
     number: int,
@@ -239,5 +304,5 @@ def _vector(
         tp = found.get((name, number))
         if tp is not None and tp.offset >= 0:
             metadata = tokens.decode(tp.metadata)
-            commits[origin] = Committed(tp.offset, metadata.token, metadata.user)
+            commits[origin] = Committed(tp.offset, metadata.token, metadata.user, metadata.beyond)
     return Vector(cluster, commits, frozenset(names))

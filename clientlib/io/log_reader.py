@@ -10,6 +10,7 @@ from clientlib.io.kafka import reader, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.recover import Recovered, RecoverRequest, Recovery
 from clientlib.protocol.types import ClusterAlias
 from clientlib.protocol.windows import ReadWindow
 from clientlib.settings import Cluster
@@ -44,6 +45,32 @@ class LogReader:
         if aligner.result is None:
             raise AssertionError("an aligner without a request has a result")
         return aligner.result
+
+    def recover(
+        self, request: RecoverRequest, target: tuple[ClusterAlias, TopicPartition]
+    ) -> Recovered:
+        """Drive a search. Raises ClusterUnreachableError when the log does not answer."""
+        search = Recovery(request)
+        while (window := search.next_request()) is not None:
+            search.feed(*self._read(*target, window))
+        if search.result is None:
+            raise AssertionError("a search without a request has a result")
+        return search.result
+
+    def records(
+        self, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
+    ) -> list[LogRecord]:
+        """Return the records of a window. Raises ClusterUnreachableError."""
+        return self._read(alias, tp, window)[0]
+
+    def offset_at(self, alias: ClusterAlias, tp: TopicPartition, timestamp_ms: int) -> int:
+        """Return the first offset whose record is not older, else the log's end."""
+        wanted = TopicPartition(tp.topic, tp.partition, max(0, timestamp_ms))
+        try:
+            (found,) = self._consumer(alias).offsets_for_times([wanted], timeout=2.0)
+        except KafkaException as error:
+            raise self._failed(alias, error) from error
+        return found.offset if found.offset >= 0 else self.bounds(alias, tp)[1]
 
     def bounds(self, alias: ClusterAlias, tp: TopicPartition) -> tuple[int, int]:
         """Return log start and high watermark."""

@@ -16,6 +16,8 @@ _OURS = frozenset(
         "failover.scope",
         "failover.ttl.ms",
         "failover.idempotence",
+        "failover.replay.ms",
+        "failover.replay.bytes",
         "failover.application",
     }
 )

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from clientlib.core.duty import Vector
-from clientlib.core.seat import Align, ReadCommits, ResolveReset, SeatKey
+from clientlib.core.seat import (
+    Align,
+    Evidence,
+    ReadCommits,
+    ReadEvidence,
+    Recover,
+    ResolveReset,
+    SeatKey,
+)
+from clientlib.protocol.progress import Progress
+from clientlib.protocol.recover import Recovered
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 
@@ -89,8 +99,42 @@ class ResetDone:
     offsets: Mapping[ClusterAlias, Offset] | None
 
 
-Job: TypeAlias = ReadCommits | Align | ResolveReset
-JobDone: TypeAlias = CommitsDone | AlignDone | ResetDone
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Write what this member reads to the progress topic of cluster ``to``.
+
+    ``epoch`` and ``cluster``: what it reads under; see `protocol.progress.Report` for the rest.
+    """
+
+    to: ClusterAlias
+    epoch: int
+    cluster: ClusterAlias
+    parts: Mapping[Partition, Progress]
+    handed_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceDone:
+    """What is known of a partition without the lost cluster; None: wait, for the reason ``why``."""
+
+    key: SeatKey
+    ticket: int
+    evidence: Evidence | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverDone:
+    """Where positions of a lost cluster are, with what they were there; None: not known yet."""
+
+    key: SeatKey
+    ticket: int
+    found: Mapping[ClusterAlias, tuple[Recovered, Offset]] | None
+    stamped: bool = True
+
+
+Job: TypeAlias = ReadCommits | Align | ResolveReset | ReadEvidence | Recover | Publish
+JobDone: TypeAlias = CommitsDone | AlignDone | ResetDone | EvidenceDone | RecoverDone
 
 
 class Jobs(Protocol):
@@ -105,6 +149,18 @@ class Jobs(Protocol):
 
     def collect(self) -> Sequence[JobDone]:
         """Return the jobs that have ended since the last call."""
+        ...
+
+
+class Waiting(Protocol):
+    """Makes synchronous commits, and waits for them as long as their cluster is not given up."""
+
+    def busy(self, cluster: ClusterAlias) -> bool:
+        """Say whether a commit that nobody waits for is still inside the cluster's handle."""
+        ...
+
+    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait. Raises KafkaException."""
         ...
 
 

@@ -56,6 +56,10 @@ class Registry:
             self.since = time.monotonic()
         return True
 
+    def publish(self, key: bytes, value: bytes) -> bool:
+        """Write another record of this client; says whether it was acknowledged."""
+        return self._write(key, value)
+
     def close(self) -> None:
         """Delete the record (a client that closes is not waited for) and the connection."""
         if self._last is not None:

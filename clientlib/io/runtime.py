@@ -17,7 +17,10 @@ from clientlib.core.seat import (
     Align,
     Command,
     CommitVectors,
+    HandOver,
     ReadCommits,
+    ReadEvidence,
+    Recover,
     ResolveReset,
     SeatKey,
     Start,
@@ -26,25 +29,33 @@ from clientlib.core.seat import (
 from clientlib.core.session import Session
 from clientlib.core.tracker import Span
 from clientlib.io.commits import Commits, PhysicalKey, Track, plain
+from clientlib.io.patience import Direct
 from clientlib.io.ports import (
     AlignDone,
     Callback,
     Clock,
     CommitsDone,
+    EvidenceDone,
     JobDone,
     Jobs,
     MemberPort,
     Message,
+    Publish,
+    RecoverDone,
     ResetDone,
+    Waiting,
     Watch,
 )
 from clientlib.protocol.clients import Seen
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.progress import Progress
+from clientlib.protocol.recover import Recovered
 from clientlib.protocol.state import Phase
 from clientlib.protocol.types import ClusterAlias, Partition
 
 log = logging.getLogger("clientlib.consumer")
 
+REPORT_S = 1.0
 IDLE_SLICE_S = 0.02
 BUSY_SLICE_S = 0.005
 AWAKE_S = 1.0
@@ -78,6 +89,20 @@ class Callbacks:
     on_commit: Callable[[Any, list[Any]], None] | None = None
 
 
+def _end_run(span: Span, into: list[Message], begun: int) -> None:
+    """A run of records of one partition has been taken: what they share is noted once."""
+    span.next = into[-1].offset() + 1
+    span.memory.extend(into[begun:])
+
+
+def _warn(key: SeatKey, found: Mapping[ClusterAlias, tuple[Recovered, int]] | None) -> None:
+    for origin, (one, _) in (found or {}).items():
+        if one.again:
+            log.warning(
+                "%s: up to %d records of %s may come again (%s)", key, one.again, origin, one.by
+            )
+
+
 class ResetPolicy(Protocol):
     """Finds where to read on when a log does not have the wanted offset any more."""
 
@@ -99,6 +124,7 @@ class Runtime:
         watch: Watch,
         clock: Clock,
         reset: ResetPolicy,
+        waiting: Waiting | None = None,
     ) -> None:
         self.options = options
         self.naming = naming
@@ -113,13 +139,17 @@ class Runtime:
             members,
             self.session,
             self.tracks,
+            waiting=waiting or Direct(),
             auto_commit=options.auto_commit,
             auto_store=options.auto_store,
         )
+        self._busy = (waiting or Direct()).busy
         self.seen = Seen()
         self._jobs, self._watch, self._clock, self._reset = jobs, watch, clock, reset
         self._now, self._awake_until = clock.now, 0.0
         self._version = -1
+        self._reading_under = 0
+        self._next_report = 0.0
         self._closing = False
         self._fresh = False
         self._active: ClusterAlias | None = None
@@ -153,10 +183,12 @@ class Runtime:
                 topic, number, span = self._near
                 if message.partition() == number and message.topic() == topic:
                     span.next = message.offset() + 1
+                    span.memory.append(message)
                     return message
                 track = self.tracks.get((message.topic(), message.partition()))
-                if track is not None and track.span.end is None:
+                if track is not None and track.span.plain:
                     track.span.next = message.offset() + 1
+                    track.span.memory.append(message)
                     self._near = (message.topic(), message.partition(), track.span)
                     return message
             if message is not None:
@@ -174,10 +206,14 @@ class Runtime:
             if member is None or not self._fresh:
                 self._clock.sleep(min(left, BUSY_SLICE_S))
             else:
+                asked = self._clock.now()
                 message = member.poll(min(left, self._slice()))
-                taken = self._take(message) if message is not None else None
-                if taken is not None:
-                    return taken
+                if message is not None and self._overslept(asked):
+                    self._put_back(member, [message])
+                elif message is not None:
+                    taken = self._take(message)
+                    if taken is not None:
+                        return taken
             if self._clock.now() >= deadline:
                 return None
 
@@ -202,7 +238,11 @@ class Runtime:
             if member is None or not self._fresh:
                 self._clock.sleep(min(left, BUSY_SLICE_S))
             else:
+                asked = self._clock.now()
                 batch = member.consume(num_messages - len(result), min(left, self._slice()))
+                if self._overslept(asked):
+                    self._put_back(member, batch)
+                    batch = []
                 self._take_all(batch, result)
                 if not batch:
                     self.attention = True
@@ -221,7 +261,23 @@ class Runtime:
         """Do what a long batch cannot put off, and nothing that runs callbacks or commits."""
         self.attention = False
         self._serve_standbys()
-        self._fresh = self._active is not None and self._watch.fresh(self._active)
+        fresh = self._active is not None and self._watch.fresh(self._active)
+        self._fresh = fresh and self._watch.version == self._version
+
+    def _overslept(self, asked: float) -> bool:
+        """Say whether this process was stopped inside a call: what it got may be another's now."""
+        return self._clock.now() - asked > AWAKE_S
+
+    def _put_back(self, member: MemberPort, messages: Iterable[Message]) -> None:
+        """Have records fetched again, if they are still ours after a look at the state."""
+        self.attention = True
+        first: dict[PhysicalKey, int] = {}
+        for message in messages:
+            if message.error() is None:
+                first.setdefault((message.topic(), message.partition()), message.offset())
+        for key, offset in first.items():
+            if key in self.tracks:
+                member.seek(TopicPartition(key[0], key[1], offset))
 
     def _slice(self) -> float:
         return BUSY_SLICE_S if self._closing or not self.session.settled else IDLE_SLICE_S
@@ -230,6 +286,8 @@ class Runtime:
         """Let everything that has happened since the last turn take effect."""
         self.attention = False
         now = self._clock.now()
+        # asked before the version: what was confirmed by now is in the view that is read next
+        fresh = {alias for alias in self.members if self._watch.fresh(alias)}
         if self._watch.version != self._version:
             self._on_state(now)
         for done in self._jobs.collect():
@@ -241,12 +299,14 @@ class Runtime:
             self._run(self.session.on_drained(sorted(drained)))
         self._run(self.session.on_tick(now))
         self._serve_standbys()
-        self._fresh = self._active is not None and self._watch.fresh(self._active)
+        self._fresh = self._active in fresh
         self._awake_until = now + AWAKE_S if self._fresh else 0.0
         due = self.options.auto_commit and now >= self._next_commit
         if due:
             self._next_commit = now + self.options.auto_commit_interval_s
         self._commits.in_background(due=due)
+        if self._fresh:
+            self._report_all(now)
         self.raise_pending()
 
     def _on_state(self, now: float) -> None:
@@ -258,10 +318,38 @@ class Runtime:
         self._closing = state.phase is not Phase.ACTIVE
         if self._active != state.active:
             log.info("group %s: active cluster is %s", self.options.group, state.active)
+        # a cluster that was given up takes no commits; they travel with the hand-over
+        self._commits.lost = state.lost
         # the application finishes what it reads before the other cluster becomes its own
         self._run(self.session.on_state(view, now))
+        if state.lost is not None and state.epoch.counter != self.seen.epoch:
+            self._report(state.active, {}, handed_over=state.epoch.counter)
         self._active = state.active
         self.seen = Seen(state.epoch.counter, state.revision, state.run)
+        self._reading_under = state.epoch.counter
+
+    def _report(
+        self,
+        to: ClusterAlias,
+        parts: Mapping[Partition, Progress],
+        *,
+        handed_over: int = 0,
+    ) -> None:
+        """Tell another cluster what is read here."""
+        under, cluster = self._reading_under, self._active or ""
+        self._jobs.submit(Publish(to, under, cluster, dict(parts), handed_over))
+
+    def _report_all(self, now: float) -> None:
+        """Tell every standby once a second what is read, and what of it is committed."""
+        if self._active is None or now < self._next_report:
+            return
+        self._next_report = now + REPORT_S
+        parts = self.session.progress(self._active)
+        if not parts or self._commits.lost == self._active:
+            return
+        for alias in self.members:
+            if alias != self._active:
+                self._report(alias, parts)
 
     def _on_done(self, done: JobDone, now: float) -> list[Command]:
         match done:
@@ -273,11 +361,18 @@ class Runtime:
                 return self.session.on_aligned(key, ticket, offsets, now)
             case ResetDone(key, ticket, offsets):
                 return self.session.on_resolved(key, ticket, offsets, now)
+            case EvidenceDone(key, ticket, evidence, why):
+                if evidence is not None:
+                    log.info("%s: position by %s", key, evidence.by)
+                return self.session.on_evidence(key, ticket, evidence, why, now)
+            case RecoverDone(key, ticket, found, stamped):
+                _warn(key, found)
+                return self.session.on_recovered(key, ticket, found, stamped=stamped, now=now)
 
     def _serve_standbys(self) -> None:
         """Let the members of the other clusters run their rebalances; they fetch nothing."""
         for alias, member in self.members.items():
-            if alias != self._active:
+            if alias != self._active and not self._busy(alias):
                 member.poll(0)
 
     # -- records ---------------------------------------------------------------------------
@@ -295,36 +390,40 @@ class Runtime:
             self._drain(track, key)
             return None
         span.next = offset + 1
+        if span.filter is not None and span.filter.drops(message):
+            if span.end is not None and span.next >= span.end:
+                self._drain(track, key)
+            return None
+        span.memory.append(message)
         if span.end is not None and span.next >= span.end:
             self._drain(track, key)
         return message
 
     def _take_all(self, batch: Iterable[Message], into: list[Message]) -> None:
         """Take a batch; it comes in runs of one partition, so what a run shares is found once."""
-        topic, number, last = "", -1, None
+        topic, number, begun = "", -1, 0
         span: Span | None = None
         for message in batch:
             if message.error() is None:
                 if message.partition() == number and message.topic() == topic:
-                    last = message
                     into.append(message)
                     continue
-                if span is not None and last is not None:
-                    span.next = last.offset() + 1
+                if span is not None:
+                    _end_run(span, into, begun)
                 track = self.tracks.get((message.topic(), message.partition()))
-                if track is not None and track.span.end is None:
+                if track is not None and track.span.plain:
                     topic, number, span = message.topic(), message.partition(), track.span
-                    last = message
+                    begun = len(into)
                     into.append(message)
                     continue
-            elif span is not None and last is not None:
-                span.next = last.offset() + 1
-            topic, number, last, span = "", -1, None, None
+            elif span is not None:
+                _end_run(span, into, begun)
+            topic, number, span = "", -1, None
             taken = self._take(message)
             if taken is not None:
                 into.append(taken)
-        if span is not None and last is not None:
-            span.next = last.offset() + 1
+        if span is not None:
+            _end_run(span, into, begun)
 
     def _take_event(self, message: Message) -> Message | None:
         code, key = message.error().code(), (message.topic(), message.partition())
@@ -377,8 +476,10 @@ class Runtime:
 
     def _perform(self, command: Command) -> list[Command]:
         match command:
-            case ReadCommits() | Align() | ResolveReset():
+            case ReadCommits() | Align() | ResolveReset() | ReadEvidence() | Recover():
                 self._jobs.submit(command)
+            case HandOver(to, epoch, partition, progress):
+                self._report(to, {partition: progress}, handed_over=epoch)
             case CommitVectors(cluster, positions):
                 results = self._commits.commit_vectors(cluster, positions)
                 return self.session.on_committed(cluster, results, self._clock.now())
@@ -464,6 +565,8 @@ class Runtime:
         added = [key for key, span in wanted.items() if before.get(key) is not span]
         if not removed and not added:
             return
+        if self._busy(cluster):
+            return  # its handle cannot be used now; what it reads nobody polls
         member = self.members[cluster]
         self._assigned[cluster] = wanted
         if self.options.incremental:
@@ -486,6 +589,14 @@ class Runtime:
         """Rebalance callback of a member: hold the partitions without fetching."""
         owned = [Partition(tp.topic, tp.partition) for tp in partitions]
         log.debug("group %s on %s: owns %s", self.options.group, cluster, owned)
+        self._commits.inside = cluster
+        try:
+            self._own(cluster, owned)
+        finally:
+            self._commits.inside = None
+        self.attention = True
+
+    def _own(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
         member = self.members[cluster]
         if self.options.incremental:
             member.incremental_assign([])
@@ -493,7 +604,6 @@ class Runtime:
             member.assign([])
             self._assigned[cluster] = {}
         self._run(self.session.on_owned(cluster, owned, self._clock.now()))
-        self.attention = True
 
     def on_disowned(
         self, cluster: ClusterAlias, partitions: Iterable[TopicPartition], *, lost: bool
@@ -501,6 +611,14 @@ class Runtime:
         """Rebalance callback of a member: the application finishes, then the partitions go."""
         gone = [Partition(tp.topic, tp.partition) for tp in partitions]
         log.debug("group %s on %s: loses %s", self.options.group, cluster, gone)
+        self._commits.inside = cluster
+        try:
+            self._disown(cluster, gone, lost=lost)
+        finally:
+            self._commits.inside = None
+        self.attention = True
+
+    def _disown(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
         for command in self.session.on_disowned(cluster, gone, lost=lost):
             if isinstance(command, Stop):
                 self._stop(command.spans, lost=command.lost)
@@ -517,7 +635,6 @@ class Runtime:
         else:
             self._assigned[cluster] = {}
             member.unassign()
-        self.attention = True
 
     # -- commits ---------------------------------------------------------------------------
 

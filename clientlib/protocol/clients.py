@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.records import decode_key, decode_value, encode_key, encode_value
+from clientlib.protocol.replay import Manifest, decode_manifest
 
 
 class Role(StrEnum):
@@ -35,7 +36,9 @@ class Client:
     ``id`` is unique per instance; ``group`` and ``topics`` are a consumer's; ``quiesced`` says
     that a producer has handed everything over that it took before ``seen``; ``digest`` is a hash
     of the settings that all clients of an application must share. ``ttl_ms``: the registration
-    expires that long after the record's timestamp.
+    expires that long after the record's timestamp. A producer has ``replayed`` what the unplanned
+    epochs up to that counter lacked; ``at_risk`` are acknowledged records that are not known to be
+    replicated and that its buffer does not hold any more.
     """
 
     id: str
@@ -50,6 +53,8 @@ class Client:
     quiesced: bool = False
     host: str = ""
     pid: int = 0
+    replayed: int = 0
+    at_risk: int = 0
 
     def key(self) -> bytes:
         """Key of the client's record."""
@@ -69,6 +74,8 @@ class Client:
                 "quiesced": self.quiesced,
                 "host": self.host,
                 "pid": self.pid,
+                "replayed": self.replayed,
+                "at_risk": self.at_risk,
             }
         )
 
@@ -107,6 +114,8 @@ def decode_client(raw_key: bytes | None, raw_value: bytes) -> Client:
             quiesced=bool(body["quiesced"]),
             host=str(body.get("host", "")),
             pid=int(body.get("pid", 0)),
+            replayed=int(body.get("replayed", 0)),
+            at_risk=int(body.get("at_risk", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(f"client record {key!r} is malformed: {error!r}") from error
@@ -114,6 +123,22 @@ def decode_client(raw_key: bytes | None, raw_value: bytes) -> Client:
 
 ClientRecord = tuple[bytes | None, bytes | None, int]
 """Key, value and timestamp (ms) of one record of the clients topic."""
+
+
+def fold_manifests(
+    known: Mapping[tuple[str, int], Manifest], scope: str, records: Iterable[ClientRecord]
+) -> dict[tuple[str, int], Manifest]:
+    """Return the manifests of a scope after more records, by client and epoch."""
+    result = dict(known)
+    for raw_key, raw_value, _ in records:
+        try:
+            if raw_value is None or decode_key(raw_key)[:2] != ("replay", scope):
+                continue
+            one = decode_manifest(raw_key, raw_value)
+        except RecordFormatError:
+            continue
+        result[one.client, one.epoch] = one
+    return result
 
 
 def fold_clients(

@@ -167,6 +167,37 @@ def settle(
     return NeedsAlignment(at, (begin, None), (there, None))
 
 
+def settle_lost(
+    ledger: Ledger,
+    partition: int,
+    *,
+    origin: ClusterAlias,
+    at: Offset,
+    source: ClusterAlias,
+    target: ClusterAlias,
+) -> Settled | NeedsAlignment:
+    """As `settle`, where the source was lost and so has no end for its last epoch.
+
+    Raises LedgerUnknownError when an end on the target is not written yet.
+    """
+    begin: Offset = 0
+    there: Offset = 0
+    for other in ledger.ranges(partition, target):
+        if other.epoch.cluster != origin:
+            continue
+        if at <= begin:
+            return Settled(other.start)
+        row = ledger.closed.get(other.epoch.counter)
+        known = other.end is not None and (row is None or source in row.ends)
+        if not known:
+            return NeedsAlignment(at, (begin, None), (other.start, other.end))
+        end = ledger.end(other.epoch.counter, partition, source, begin)
+        if at < end:
+            return NeedsAlignment(at, (begin, end), (other.start, other.end))
+        begin, there = end, other.end or 0
+    return Settled(there) if at <= begin else NeedsAlignment(at, (begin, None), (there, None))
+
+
 Align = Callable[[ClusterAlias, NeedsAlignment], Offset]
 """Finds the same record in the other log: (origin, task) to offset there."""
 

@@ -2,22 +2,25 @@
 
 Format, one line of ASCII, at most 200 bytes without the user's own metadata::
 
-    fo1;EPOCH;CLUSTER[;name=value ...]|USER METADATA
+    fo1;EPOCH;CLUSTER[;o=OFFSET][;name=value ...]|USER METADATA
 
 ``EPOCH`` is the epoch's counter, ``CLUSTER`` the alias of the cluster that the commit was made on.
 A commit whose token names another cluster is MirrorMaker 2's copy of a commit, not a commit.
-Unknown ``name=value`` fields are kept out of the way of older readers. confluent-kafka writes
-metadata with a trailing NUL byte, which checkpoints then carry, so readers strip it.
+``o``: the commit stands at the end of a copy that does not reach the group's position, which is
+OFFSET in the origin's own log. Unknown ``name=value`` fields are kept out of the way of older
+readers. confluent-kafka writes metadata with a trailing NUL byte, which checkpoints then carry, so
+readers strip it.
 """
 
 from dataclasses import dataclass
 
 from clientlib.protocol.errors import ConfigurationError
-from clientlib.protocol.types import ClusterAlias
+from clientlib.protocol.types import ClusterAlias, Offset
 
 _PREFIX = "fo1;"
 _MIN_FIELDS = 2
 _RESERVED = frozenset(";|=\x00")
+_BEYOND = "o="
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,13 +33,17 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class CommitMetadata:
-    """A commit's metadata, taken apart: our token, if any, and the application's own string."""
+    """A commit's metadata, taken apart: our token, if any, and the application's own string.
+
+    ``beyond``: the group's position in the origin's own log, where the copy ends before it.
+    """
 
     token: Token | None
     user: str
+    beyond: Offset | None = None
 
 
-def encode(token: Token, user: str = "") -> str:
+def encode(token: Token, user: str = "", *, beyond: Offset | None = None) -> str:
     """Return the metadata string for a commit.
 
     Raises ConfigurationError if the alias contains a character that the format reserves.
@@ -45,7 +52,8 @@ def encode(token: Token, user: str = "") -> str:
         raise ConfigurationError(
             f"cluster alias {token.cluster!r} contains one of the reserved characters ; | ="
         )
-    return f"{_PREFIX}{token.epoch};{token.cluster}|{user}"
+    more = "" if beyond is None else f";{_BEYOND}{beyond}"
+    return f"{_PREFIX}{token.epoch};{token.cluster}{more}|{user}"
 
 
 def decode(metadata: str | None) -> CommitMetadata:
@@ -55,7 +63,13 @@ def decode(metadata: str | None) -> CommitMetadata:
     fields = head.removeprefix(_PREFIX).split(";")
     if not bar or not head.startswith(_PREFIX) or len(fields) < _MIN_FIELDS:
         return CommitMetadata(None, text)
-    counter, cluster = fields[0], fields[1]
-    if not counter.isascii() or not counter.isdigit() or not cluster:
+    counter, cluster, *more = fields
+    if not _number(counter) or not cluster:
         return CommitMetadata(None, text)
-    return CommitMetadata(Token(int(counter), cluster), user)
+    told = (f.removeprefix(_BEYOND) for f in more if f.startswith(_BEYOND))
+    beyond = next((int(value) for value in told if _number(value)), None)
+    return CommitMetadata(Token(int(counter), cluster), user, beyond)
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -5,7 +5,7 @@ alias, the short name that MirrorMaker 2 gives it and that prefixes remote topic
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 ClusterAlias: TypeAlias = str
@@ -43,8 +43,11 @@ class Position:
     ``offsets`` maps an origin (the cluster where the records were first written) to the next
     offset in the log that carries that origin's records on ``cluster``. An origin without an
     entry has not been started. ``epoch`` is the counter of the commits' token, 0 for none.
+    ``beyond`` maps an origin whose copy on ``cluster`` ends before the group's position to that
+    position in the origin's own log: what the group had read there when the origin was lost.
     """
 
     epoch: int
     cluster: ClusterAlias
     offsets: Mapping[ClusterAlias, Offset]
+    beyond: Mapping[ClusterAlias, Offset] = field(default_factory=dict)

@@ -27,6 +27,30 @@ TolerateLate = Annotated[
     bool,
     typer.Option("--tolerate-late", help="Go on although somebody still writes to the old side."),
 ]
+Emergency = Annotated[
+    bool,
+    typer.Option("--emergency", help="The active cluster is gone: ask nothing of it."),
+]
+OldSideAlive = Annotated[
+    bool,
+    typer.Option("--old-side-alive", help="With --emergency, although the active cluster answers."),
+]
+AllowDataLoss = Annotated[
+    bool,
+    typer.Option(
+        "--allow-data-loss", help="With --emergency: accept that records may be lost or late."
+    ),
+]
+MaxLost = Annotated[
+    int | None,
+    typer.Option(
+        "--max-lost",
+        metavar="N",
+        min=0,
+        help="With --emergency: accept it up to N records, by the estimate.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
 RunId = Annotated[

@@ -54,5 +54,5 @@ def _plan(
 ) -> tuple[Snapshot, Plan]:
     snapshot = call.snapshot(settings)
     source = guards.active(snapshot)
-    guards.needed(snapshot, source, request.to)
+    guards.needed(snapshot, *(() if request.emergency else (source,)), request.to)
     return snapshot, orchestrator.plan(request)

@@ -9,10 +9,10 @@ from rich.text import Text
 from failover.cli.render import findings, milliseconds, section, table
 from failover.core.plan import Plan
 from failover.core.result import RunResult, StepRecord
-from failover.core.steps import PLANNED
+from failover.core.steps import EMERGENCY, PLANNED
 
-_CLOSED = frozenset(step.name for step in PLANNED if step.closed)
-_LAST = frozenset(step.name for step in PLANNED if step.irreversible)
+_CLOSED = frozenset(step.name for step in (*PLANNED, *EMERGENCY) if step.closed)
+_LAST = frozenset(step.name for step in (*PLANNED, *EMERGENCY) if step.irreversible)
 
 
 def plan(made: Plan, groups: Sequence[Mapping[str, Any]], timeout_s: float) -> RenderableType:
@@ -127,6 +127,8 @@ _MEASURED = (
     ("closed_ms", "writes closed"),
     ("read_pause_ms", "reads paused"),
     ("move_ms", "groups moved after"),
+    ("lost_at_most", "lost at most"),
+    ("replayed", "written again"),
     ("lost", "lost"),
     ("repeated", "repeated"),
     ("late", "late"),

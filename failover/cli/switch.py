@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
 
+from clientlib.protocol.errors import ConfigurationError
 from failover.cli import invocation, options
 from failover.core.result import SwitchRequest
 
@@ -27,6 +28,10 @@ def switch(
     skip_client: options.SkipClient = None,
     tolerate_late: options.TolerateLate = False,
     ignore: options.Ignore = None,
+    emergency: options.Emergency = False,
+    old_side_alive: options.OldSideAlive = False,
+    allow_data_loss: options.AllowDataLoss = False,
+    max_lost: options.MaxLost = None,
 ) -> None:
     """Make another cluster active; wrapped applications follow by themselves.
 
@@ -34,10 +39,16 @@ def switch(
     the way for longer than `--timeout`. When the cluster is active already, nothing happens and
     the exit code is 0.
 
-    Exit codes: 0 done; 3 refused, nothing changed; 4 timed out, rolled back; 5 operator needed;
-    6 another run holds the scope; 7 cluster unreachable; 130 interrupted.
+    When the active cluster is gone, `--emergency` asks nothing of it. Producers that live write
+    again what had not been copied; what may be lost all the same is told before anything is
+    changed, and must be accepted with `--allow-data-loss` or `--max-lost N`.
 
-    Examples: `failover switch --to RIGHT --dry-run` · `failover switch --to RIGHT --yes`
+    Exit codes: 0 done; 3 refused, nothing changed; 4 timed out, rolled back; 5 operator needed;
+    6 another run holds the scope; 7 cluster unreachable; 8 data loss not accepted;
+    130 interrupted.
+
+    Examples: `failover switch --to RIGHT --dry-run` · `failover switch --to RIGHT --yes` ·
+    `failover switch --to RIGHT --emergency --allow-data-loss --yes`
     """
     call = invocation.of(context)
     settings = call.settings()
@@ -49,8 +60,25 @@ def switch(
         skip_clients=tuple(skip_client or ()),
         tolerate_late=tolerate_late,
         ignore=tuple(ignore or ()),
+        emergency=emergency,
+        old_side_alive=old_side_alive,
+        allow_data_loss=allow_data_loss,
+        max_lost=max_lost,
     )
+    _check(request)
     go(call, settings, request, dry_run=dry_run, yes=yes)
+
+
+def _check(request: SwitchRequest) -> None:
+    """Raise ConfigurationError for options that mean nothing in a planned switch."""
+    given = {
+        "--old-side-alive": request.old_side_alive,
+        "--allow-data-loss": request.allow_data_loss,
+        "--max-lost": request.max_lost is not None,
+    }
+    wrong = [name for name, there in given.items() if there]
+    if wrong and not request.emergency:
+        raise ConfigurationError(f"{', '.join(wrong)} means something with --emergency only")
 
 
 def go(

@@ -9,6 +9,7 @@ Severities: ``block`` refuses a switch and makes ``failover status`` say degrade
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from clientlib.settings import Settings
@@ -22,6 +23,19 @@ RULES: tuple[Rule, ...] = (*control.RULES, *mirror.RULES, *groups.RULES)
 
 # What is wrong with the facts themselves cannot be waved through.
 NEVER_IGNORED = frozenset({"not-initialised", "wrong-cluster", "cluster-unreachable"})
+
+NEEDED_IN_AN_EMERGENCY = frozenset(
+    {
+        "not-initialised",
+        "wrong-cluster",
+        "control-topic-missing",
+        "active-mismatch",
+        "identity-policy",
+        "client-unknown",
+        "diverged",
+    }
+)
+"""What an unplanned switch cannot do without; everything else it is only told."""
 
 _ORDER = {Severity.BLOCK: 0, Severity.WARN: 1, Severity.INFO: 2}
 
@@ -39,7 +53,16 @@ def findings(
     """Return what the snapshot shows, blocking first; without a request, the scope's health."""
     facts = case(snapshot, settings, request)
     found = [finding for rule in RULES for finding in rule(facts)]
+    if request is not None and request.emergency:
+        found = [_without_the_old_side(finding) for finding in found]
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
+
+
+def _without_the_old_side(finding: Finding) -> Finding:
+    """Let an unplanned switch be refused by what it needs, and told the rest."""
+    if finding.id in NEEDED_IN_AN_EMERGENCY or finding.severity is not Severity.BLOCK:
+        return finding
+    return replace(finding, severity=Severity.WARN)
 
 
 def verdict(found: Iterable[Finding], ignore: Iterable[str] = ()) -> Verdict:

@@ -11,6 +11,7 @@ from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.state import Phase, State, View, run_record
 from clientlib.protocol.types import Epoch, Offset, Partition
+from failover.core.estimate import Estimate
 from failover.core.machine import Growth, Run, RunPhase
 from failover.core.result import SwitchRequest
 
@@ -36,6 +37,10 @@ def encode(run: Run) -> dict[str, Any]:
             "skip_clients": list(request.skip_clients),
             "tolerate_late": request.tolerate_late,
             "ignore": list(request.ignore),
+            "emergency": request.emergency,
+            "old_side_alive": request.old_side_alive,
+            "allow_data_loss": request.allow_data_loss,
+            "max_lost": request.max_lost,
         },
         "base": _encode_state(run.base),
         "topics": dict(run.topics),
@@ -49,6 +54,9 @@ def encode(run: Run) -> dict[str, Any]:
         "growth": [[g.topic, g.partition, g.was, g.now] for g in run.growth],
         "cause": run.cause,
         "detail": run.detail,
+        "estimate": list(run.estimate) if run.estimate is not None else None,
+        "replayed": run.replayed,
+        "lost": run.lost,
     }
 
 
@@ -67,6 +75,10 @@ def decode(scope: str, ident: str, sequence: int, body: Body) -> Run:
                 tolerate_late=bool(request["tolerate_late"]),
                 ignore=tuple(request["ignore"]),
                 run=ident,
+                emergency=bool(request.get("emergency", False)),
+                old_side_alive=bool(request.get("old_side_alive", False)),
+                allow_data_loss=bool(request.get("allow_data_loss", False)),
+                max_lost=request.get("max_lost"),
             ),
             base=_decode_state(scope, body["base"]),
             phase=RunPhase(body["phase"]),
@@ -81,6 +93,9 @@ def decode(scope: str, ident: str, sequence: int, body: Body) -> Run:
             growth=tuple(Growth(*row) for row in body["growth"]),
             cause=str(body["cause"]),
             detail=str(body["detail"]),
+            estimate=Estimate(*body["estimate"]) if body.get("estimate") else None,
+            replayed=int(body.get("replayed", 0)),
+            lost=int(body.get("lost", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(
@@ -124,25 +139,39 @@ def _encode_state(state: State) -> dict[str, Any]:
         "epochs": [list(epoch) for epoch in state.epochs],
         "revision": state.revision,
         "clusters": dict(state.clusters),
+        "unplanned": list(state.unplanned),
     }
 
 
 def _decode_state(scope: str, body: Body) -> State:
     epochs = tuple(Epoch(int(counter), str(cluster)) for counter, cluster in body["epochs"])
     return State(
-        scope, epochs, int(body["revision"]), Phase.ACTIVE, clusters=dict(body["clusters"])
+        scope,
+        epochs,
+        int(body["revision"]),
+        Phase.ACTIVE,
+        clusters=dict(body["clusters"]),
+        unplanned=tuple(body.get("unplanned", ())),
     )
 
 
 def _encode_closed(entry: ClosedEpoch) -> dict[str, Any]:
     ends = {c: {str(p): end for p, end in by.items()} for c, by in entry.ends.items()}
-    return {"epoch": list(entry.epoch), "ends": ends}
+    skip = {
+        c: {str(p): [list(span) for span in spans] for p, spans in by.items()}
+        for c, by in entry.skip.items()
+    }
+    return {"epoch": list(entry.epoch), "ends": ends, "skip": skip}
 
 
 def _decode_closed(body: Body) -> ClosedEpoch:
     counter, cluster = body["epoch"]
     ends = {c: {int(p): int(end) for p, end in by.items()} for c, by in body["ends"].items()}
-    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends)
+    skip = {
+        c: {int(p): tuple((int(a), int(b)) for a, b in spans) for p, spans in by.items()}
+        for c, by in body.get("skip", {}).items()
+    }
+    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends, skip)
 
 
 def _encode_offsets(offsets: Mapping[Partition, Offset]) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""The run of a planned switch as a table: phases, events, and the one function that moves it.
+"""The run of a switch as a table: phases, events, and the one function that moves it.
 
 Three rules carry everything:
 
@@ -7,6 +7,9 @@ Three rules carry everything:
 * **The intent stands on the old side before the commit is written on the new one.** An intent is
   undone only where the new side can be read and shows no commit.
 * **An unknown outcome is looked at, never guessed.** It leads to a phase that observes.
+
+An unplanned switch (``request.emergency``) asks nothing of the old side: closing, intent and undo
+count on the new one alone, and the epoch ends where the copies end once the mirror is still.
 
 Nothing here performs, reads a clock or sleeps. Each phase has one act, named by the phase; the
 engine performs it and hands back the event that it came to. An event that the table does not know
@@ -22,6 +25,7 @@ from clientlib.protocol.errors import FailoverError
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
+from failover.core.estimate import Estimate
 from failover.core.result import SwitchRequest
 
 
@@ -42,6 +46,7 @@ class RunPhase(StrEnum):
 
     PREPARING = "preparing"
     CLOSING = "closing"
+    SETTLING = "settling"
     QUIESCING = "quiescing"
     MEASURING = "measuring"
     COPYING = "copying"
@@ -71,6 +76,7 @@ CLOSED, MOVE, UNDO = "closed", "move", "undo"
 PHASES: Mapping[RunPhase, PhaseRule] = {
     RunPhase.PREPARING: PhaseRule("prepare", 0.2, CLOSED),
     RunPhase.CLOSING: PhaseRule("close", 0.1, CLOSED),
+    RunPhase.SETTLING: PhaseRule("settle", 0.02, CLOSED),
     RunPhase.QUIESCING: PhaseRule("quiesce", 0.001, CLOSED),
     RunPhase.MEASURING: PhaseRule("ends", 0.001, CLOSED),
     RunPhase.COPYING: PhaseRule("copy", 0.001, CLOSED),
@@ -114,6 +120,18 @@ class Pending:
 @dataclass(frozen=True, slots=True)
 class ClosingAcknowledged:
     """Both sides have acknowledged that writes close."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedWithout:
+    """The new side has acknowledged that writes close; the old one was not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesSettled:
+    """MirrorMaker 2 writes no more: where the copies end is where the epoch ends."""
+
+    copies: Mapping[Partition, Offset]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +210,14 @@ class GroupsMoved:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The boundaries were audited; what deserves attention is in ``warnings``."""
+    """The boundaries were audited; what deserves attention is in ``warnings``.
+
+    ``replayed`` and ``lost`` are what producers say after an unplanned switch, in records.
+    """
 
     warnings: tuple[str, ...] = ()
+    replayed: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +241,8 @@ Event: TypeAlias = (
     Prepared
     | Pending
     | ClosingAcknowledged
+    | ClosedWithout
+    | CopiesSettled
     | ProducersQuiesced
     | EndsRead
     | CopyHolds
@@ -257,10 +282,15 @@ TRANSITIONS: Mapping[tuple[RunPhase, type], Row] = {
     (_P.PREPARING, WriteFailed): Row(_P.UNDONE, "the journal was refused; nothing was closed"),
     (_P.PREPARING, OutcomeUnknown): Row(_P.UNDONE, "no answer to the journal; nothing was closed"),
     (_P.CLOSING, ClosingAcknowledged): Row(_P.QUIESCING, "writes close; waiting for producers"),
+    (_P.CLOSING, ClosedWithout): Row(_P.SETTLING, "writes close; waiting for the mirror"),
     (_P.CLOSING, WriteFailed): Row(_P.UNDOING, "closing was refused; writes reopen"),
     (_P.CLOSING, OutcomeUnknown): Row(_P.UNDOING, "closing was not answered; writes reopen"),
     (_P.CLOSING, DeadlinePassed): _UNDO_TIME,
     (_P.CLOSING, Interrupted): _UNDO_STOP,
+    (_P.SETTLING, Pending): Row(_P.SETTLING, "the mirror still writes"),
+    (_P.SETTLING, CopiesSettled): Row(_P.INTENDING, "the copies are still; writing the intent"),
+    (_P.SETTLING, DeadlinePassed): _UNDO_TIME,
+    (_P.SETTLING, Interrupted): _UNDO_STOP,
     (_P.QUIESCING, Pending): Row(_P.QUIESCING, "producers still flush"),
     (_P.QUIESCING, ProducersQuiesced): Row(_P.MEASURING, "producers are quiet; reading the ends"),
     (_P.QUIESCING, DeadlinePassed): _UNDO_TIME,
@@ -316,7 +346,9 @@ class Run:
 
     ``base`` is the state that the run was planned on. ``ends`` and ``copies`` are by logical
     partition: where T[p] ends on the source, and where its copy ends on the target. ``times`` says
-    when each phase was entered last (Unix ms). ``cause`` is why it is undone, if it is.
+    when each phase was entered last (Unix ms). ``cause`` is why it is undone, if it is. Of an
+    unplanned switch: what it may lose as estimated before, and what producers have ``replayed``
+    and declared ``lost`` after it.
     """
 
     id: str
@@ -334,6 +366,9 @@ class Run:
     growth: tuple[Growth, ...] = ()
     cause: str = ""
     detail: str = ""
+    estimate: Estimate | None = None
+    replayed: int = 0
+    lost: int = 0
 
     @property
     def scope(self) -> str:
@@ -349,6 +384,16 @@ class Run:
     def target(self) -> ClusterAlias:
         """The new active cluster."""
         return self.request.to
+
+    @property
+    def sides(self) -> tuple[ClusterAlias, ...]:
+        """The clusters that the run writes to: both, or the new one alone."""
+        return (self.target,) if self.request.emergency else (self.source, self.target)
+
+    @property
+    def witness(self) -> ClusterAlias:
+        """The cluster on which closing, intent and undo must be acknowledged."""
+        return self.target if self.request.emergency else self.source
 
     @property
     def epoch(self) -> Epoch:
@@ -416,10 +461,13 @@ def _take(run: Run, event: Event) -> Run:
             run = replace(run, topics=topics, owed=owed)
         case EndsRead(ends):
             run = replace(run, ends=ends)
-        case CopyHolds(copies):
+        case CopyHolds(copies) | CopiesSettled(copies):
             run = replace(run, copies=copies)
-        case ProducersQuiesced(warnings) | EndsConfirmed(warnings) | Verified(warnings):
+        case ProducersQuiesced(warnings) | EndsConfirmed(warnings):
             run = replace(run, warnings=(*run.warnings, *warnings))
+        case Verified(warnings, replayed, lost):
+            told = (*run.warnings, *warnings)
+            run = replace(run, warnings=told, replayed=replayed, lost=lost)
         case CommitFound() | CommitAcknowledged():
             run = replace(run, cause="", detail="")
         case _:

@@ -11,7 +11,7 @@ from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Scope
 from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
-from failover.core.steps import PLANNED
+from failover.core.steps import steps_of
 
 PASSING = frozenset(
     {
@@ -135,7 +135,7 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
     }
     topics = logical_topics(listed, scope, naming, source)
     unchanged = source == request.to
-    steps = () if unchanged else tuple(_planned(source, request.to))
+    steps = () if unchanged else tuple(_steps(source, request))
     return Plan(
         scope=request.scope,
         source=source,
@@ -150,6 +150,6 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
     )
 
 
-def _planned(source: ClusterAlias, target: ClusterAlias) -> Iterable[StepRecord]:
-    for step in PLANNED:
-        yield StepRecord(step.name, step.sentence(source, target), detail=step.undo)
+def _steps(source: ClusterAlias, request: SwitchRequest) -> Iterable[StepRecord]:
+    for step in steps_of(emergency=request.emergency):
+        yield StepRecord(step.name, step.sentence(source, request.to), detail=step.undo)

@@ -34,13 +34,15 @@ def committed(run: Run) -> State:
     """Return the state that makes the target active. Raises InvariantError without an intent."""
     if not run.intent:
         raise InvariantError("a commit needs an intent")
+    base = run.base
     return replace(
-        run.base,
+        base,
         epochs=(*run.base.epochs, run.epoch),
         revision=0,
         phase=Phase.ACTIVE,
         run=run.id,
         target="",
+        unplanned=(*base.unplanned, run.epoch.counter) if run.request.emergency else base.unplanned,
     )
 
 
@@ -73,8 +75,11 @@ def starts(
 def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
     """Return, by topic, the epoch that the run closes.
 
-    A partition that is empty in it has no end, and a topic that is empty in it no entry.
+    A partition that is empty in it has no end, and a topic that is empty in it no entry. Of an
+    unplanned switch it has the ends on the target alone: the other side's are found out later.
     """
+    if run.request.emergency:
+        return _closed_without(run, known)
     begun = starts(run.base, run.topics, known, run.source)
     written = {part for part, end in run.ends.items() if end > begun.get(part, 0)}
     result: dict[str, ClosedEpoch] = {}
@@ -85,6 +90,16 @@ def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
             run.target: {part.number: run.copies[part] for part in mine},
         }
         result[topic] = ClosedEpoch(run.base.epoch, ends)
+    return result
+
+
+def _closed_without(run: Run, known: View) -> dict[str, ClosedEpoch]:
+    begun = starts(run.base, run.topics, known, run.target)
+    result: dict[str, ClosedEpoch] = {}
+    for part in sorted(part for part, end in run.copies.items() if end > begun.get(part, 0)):
+        row = result.setdefault(part.topic, ClosedEpoch(run.base.epoch, {run.target: {}}))
+        ends = {**row.ends[run.target], part.number: run.copies[part]}
+        result[part.topic] = ClosedEpoch(run.base.epoch, {run.target: ends})
     return result
 
 
@@ -108,7 +123,7 @@ def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoc
     for cluster in old.ends.keys() & new.ends.keys():
         if dict(old.ends[cluster]) != dict(new.ends[cluster]):
             raise InvariantError(f"{topic}: epoch {old.epoch.counter} has an end on {cluster}")
-    return ClosedEpoch(old.epoch, {**new.ends, **old.ends})
+    return ClosedEpoch(old.epoch, {**new.ends, **old.ends}, {**new.skip, **old.skip})
 
 
 def lacking(
@@ -118,5 +133,5 @@ def lacking(
     for topic, rows in sorted(ledger.items()):
         for counter, row in sorted(rows.items()):
             have = view.ledger.get(topic, {}).get(counter)
-            if have is None or dict(have.ends) != dict(row.ends):
+            if have is None or (dict(have.ends), have.skip) != (dict(row.ends), row.skip):
                 yield ledger_record(scope, topic, row)

@@ -18,7 +18,7 @@ from failover.core.result import (
     StepRecord,
     SwitchRequest,
 )
-from failover.core.steps import PLANNED
+from failover.core.steps import steps_of as known_steps
 
 _P = RunPhase
 _ORDER = (
@@ -28,6 +28,15 @@ _ORDER = (
     _P.MEASURING,
     _P.COPYING,
     _P.CONFIRMING,
+    _P.INTENDING,
+    _P.COMMITTING,
+    _P.MOVING,
+    _P.VERIFYING,
+)
+_EMERGENCY_ORDER = (
+    _P.PREPARING,
+    _P.CLOSING,
+    _P.SETTLING,
     _P.INTENDING,
     _P.COMMITTING,
     _P.MOVING,
@@ -131,7 +140,16 @@ def measured(run: Run) -> dict[str, Any]:
         found["phases_ms"] = phases_ms(run)
     if "committed_at_ms" in at and "moved_at_ms" in at:
         found["move_ms"] = at["moved_at_ms"] - at["committed_at_ms"]
+    if run.estimate is not None:
+        found["lost_at_most"] = run.estimate.records
+        found["lost_at_most_source"] = run.estimate.source
+        if run.phase is _P.DONE:
+            found |= {"replayed": run.replayed, "lost": run.lost}
     return found
+
+
+def _order(run: Run) -> tuple[RunPhase, ...]:
+    return _EMERGENCY_ORDER if run.request.emergency else _ORDER
 
 
 def phases_ms(run: Run) -> dict[str, int]:
@@ -146,18 +164,19 @@ def phases_ms(run: Run) -> dict[str, int]:
 
 def steps_of(run: Run) -> tuple[StepRecord, ...]:
     """Return every step with what became of it."""
-    return tuple(_step(run, phase) for phase in _ORDER)
+    return tuple(_step(run, phase) for phase in _order(run))
 
 
 def progress_of(run: Run) -> Progress:
     """Return where the run is, for a watching human."""
-    if run.phase in _ORDER:
+    order = _order(run)
+    if run.phase in order:
         record = _step(run, run.phase)
         detail = "; ".join(run.pending) or record.detail
-        return Progress(replace(record, detail=detail), _ORDER.index(run.phase), len(_ORDER))
+        return Progress(replace(record, detail=detail), order.index(run.phase), len(order))
     what = "reopen writes on " + run.source if run.phase is _P.UNDOING else run.phase.value
     record = StepRecord(run.phase.value, what, "running", run.times.get(run.phase.value, 0))
-    return Progress(replace(record, detail="; ".join(run.pending)), len(_ORDER), len(_ORDER))
+    return Progress(replace(record, detail="; ".join(run.pending)), len(order), len(order))
 
 
 def ended(before: Run, after: Run) -> Progress:
@@ -172,7 +191,8 @@ def ended(before: Run, after: Run) -> Progress:
 
 
 def _step(run: Run, phase: RunPhase) -> StepRecord:
-    step = next(step for step in PLANNED if step.name == PHASES[phase].step)
+    known = known_steps(emergency=run.request.emergency)
+    step = next(step for step in known if step.name == PHASES[phase].step)
     what = step.sentence(run.source, run.target)
     started = run.times.get(phase.value)
     if started is None:
@@ -187,10 +207,11 @@ def _after(name: str, phase: RunPhase) -> bool:
 
 
 def _passed(run: Run, phase: RunPhase) -> bool:
-    at = _ORDER.index(phase)
+    order = _order(run)
+    at = order.index(phase)
     if phase is _P.VERIFYING:
         return run.phase is _P.DONE
-    return any(later.value in run.times for later in _ORDER[at + 1 :])
+    return any(later.value in run.times for later in order[at + 1 :])
 
 
 def _verdict(run: Run) -> tuple[str, ExitCode]:

@@ -46,7 +46,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SwitchRequest:
-    """What the operator asked. ``timeout_s`` bounds the closed phase: writes reopen after it."""
+    """What the operator asked. ``timeout_s`` bounds the closed phase: writes reopen after it.
+
+    ``emergency``: without the active cluster. ``old_side_alive``: although that one answers.
+    ``allow_data_loss``: loss that cannot be excluded is accepted, up to ``max_lost`` records.
+    """
 
     scope: str
     to: ClusterAlias
@@ -56,6 +60,10 @@ class SwitchRequest:
     tolerate_late: bool = False
     ignore: tuple[str, ...] = ()
     run: str = ""
+    emergency: bool = False
+    old_side_alive: bool = False
+    allow_data_loss: bool = False
+    max_lost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class RunResult:
     """A finished (or refused) run.
 
     ``result`` is one word: switched, unchanged, refused, rolled-back, aborted, incomplete,
-    locked, interrupted or unreachable.
+    locked, interrupted, unreachable or data-loss-not-accepted.
     """
 
     run: str

@@ -47,3 +47,27 @@ PLANNED: tuple[Step, ...] = (
     Step("verify", "compare the boundaries and look for late writes on {source}"),
 )
 """The steps of a planned switch and of a failback, in order."""
+
+EMERGENCY: tuple[Step, ...] = (
+    Step("lock", "take the scope: fence older runs on {target}", "released"),
+    Step("preflight", "check that {source} is gone and {target} is fit, estimate what may be lost"),
+    Step("prepare", "create missing topics on {target}"),
+    Step("close", "tell every client that reaches {target} to stop writing to {source}", _REOPEN),
+    Step("settle", "wait until MirrorMaker 2 writes nothing more to {target}", _REOPEN, True),
+    Step("intent", "write the intent on {target}", _REOPEN, True),
+    Step(
+        "commit",
+        "make {target} active from where its copies end: the point of no return",
+        "cannot be undone; when {source} is back, `failover failback` returns",
+        closed=True,
+        irreversible=True,
+    ),
+    Step("move", "wait until every live group has moved to {target}", "cannot be undone"),
+    Step("verify", "wait until producers have written again what the copies lack"),
+)
+"""The steps of an unplanned switch: nothing is asked of the cluster that is lost."""
+
+
+def steps_of(*, emergency: bool) -> tuple[Step, ...]:
+    """Return the steps of a planned or of an unplanned switch."""
+    return EMERGENCY if emergency else PLANNED

@@ -94,14 +94,18 @@ class Observer:
         """End the threads; the connections go with the object."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def snapshot(self) -> Snapshot:
-        """Observe all clusters now.
+    def snapshot(self, without: frozenset[ClusterAlias] = frozenset()) -> Snapshot:
+        """Observe all clusters now, but those that are not to be asked.
 
         Raises RecordFormatError when the control topics hold what this version must not act on,
         ConfigurationError when a cluster refuses our settings.
         """
         at_ms = int(time.time() * 1000)
-        observed = dict(zip(self._admins, self._pool.map(self._observe, self._admins), strict=True))
+        asked = [alias for alias in self._admins if alias not in without]
+        observed = dict(zip(asked, self._pool.map(self._observe, asked), strict=True))
+        for alias in without:
+            gone = ClusterSnapshot(alias, reachable=False, error="is given up, and was not asked")
+            observed[alias] = _Observed(gone, {}, {})
         clusters = {alias: one.cluster for alias, one in observed.items()}
         view = merge(cluster.view for cluster in clusters.values())
         return Snapshot(

@@ -4,13 +4,14 @@ Failures: a cluster that does not answer raises ClusterUnreachableError or Timed
 where a method says that such clusters are left out. No method waits without a bound.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from clientlib.protocol.clients import Registration
 from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from failover.core.snapshot import Commit
@@ -58,14 +59,18 @@ class StateStore(Protocol):
         """
         ...
 
-    def views(self) -> Mapping[ClusterAlias, View]:
-        """Read every state topic to its end. Clusters that cannot be read are left out."""
+    def views(self, aliases: Iterable[ClusterAlias] | None = None) -> Mapping[ClusterAlias, View]:
+        """Read the state topics (of all clusters) to their ends; unreadable ones are left out."""
         ...
 
     def clients(
         self, aliases: Iterable[ClusterAlias]
     ) -> Mapping[ClusterAlias, Mapping[str, Registration]]:
         """Read the clients topics to their ends. Clusters that cannot be read are left out."""
+        ...
+
+    def manifests(self, alias: ClusterAlias) -> Iterable[Manifest]:
+        """Return what producers of a cluster have written again, as of the last `clients`."""
         ...
 
     def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> None:
@@ -101,6 +106,10 @@ class Admin(Protocol):
 
     def cluster_id(self, alias: ClusterAlias) -> str:
         """Return Kafka's own id of the cluster."""
+        ...
+
+    def probe(self, alias: ClusterAlias, within_s: float) -> Callable[[], bool]:
+        """Begin to ask whether a cluster answers; what is returned waits for the answer."""
         ...
 
     def starts(

@@ -6,6 +6,7 @@ again: `acquire` makes another, which also settles what was left open.
 """
 
 import contextlib
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,15 +16,18 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from clientlib.protocol.clients import Registration, fold_clients
+from clientlib.protocol.clients import Registration, fold_clients, fold_manifests
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError, TimedOutError
 from clientlib.protocol.records import encode_key
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import Mark, View, fold, mark_released
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Cluster, Control, Settings
 from failover.io.kafka_admin import ClusterAdmin, quiet
 from failover.io.ports import Outcome, Record, Status
 from failover.io.topic_tail import TopicTail
+
+log = logging.getLogger("failover.state")
 
 _T = TypeVar("_T")
 _RENEW_S, _LATEST_S = 1.0, 2.0
@@ -150,6 +154,7 @@ class KafkaStateStore:
         self.last_write = 0.0
         self._views: dict[ClusterAlias, View] = {}
         self._known: dict[ClusterAlias, dict[str, Registration]] = {}
+        self._manifests: dict[ClusterAlias, dict[tuple[str, int], Manifest]] = {}
         self._owner = uuid.uuid4().hex[:12]
         self._renewal: _Renewal | None = None
 
@@ -169,9 +174,9 @@ class KafkaStateStore:
         self.last_write = monotonic()
         return self._each(writes, lambda alias: self._writers[alias].write(writes[alias]))
 
-    def views(self) -> Mapping[ClusterAlias, View]:
+    def views(self, aliases: Iterable[ClusterAlias] | None = None) -> Mapping[ClusterAlias, View]:
         """See `StateStore`."""
-        found = self._each(self._aliases, self._view)
+        found = self._each(self._aliases if aliases is None else aliases, self._view)
         return {alias: view for alias, view in found.items() if view is not None}
 
     def clients(
@@ -180,6 +185,10 @@ class KafkaStateStore:
         """See `StateStore`."""
         found = self._each(aliases, self._registered)
         return {alias: known for alias, known in found.items() if known is not None}
+
+    def manifests(self, alias: ClusterAlias) -> Iterable[Manifest]:
+        """See `StateStore`."""
+        return tuple(self._manifests.get(alias, {}).values())
 
     def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> None:
         """See `StateStore`."""
@@ -222,7 +231,8 @@ class KafkaStateStore:
     def _view(self, alias: ClusterAlias) -> View | None:
         try:
             records = self._state[alias].read_on()
-        except (ClusterUnreachableError, TimedOutError):
+        except (ClusterUnreachableError, TimedOutError) as error:
+            log.info("the state of %s cannot be read: %s", alias, error)
             return None
         fresh = ((record.key, record.value) for record in records)
         view = fold(self._views.get(alias, View()), self._scope, fresh)
@@ -236,7 +246,8 @@ class KafkaStateStore:
             return None
         # the broker stamps these records; a clock of ours that is wrong must expire nobody
         ahead = self._ahead_of(alias)
-        fresh = ((record.key, record.value, record.timestamp_ms + ahead) for record in records)
+        fresh = [(record.key, record.value, record.timestamp_ms + ahead) for record in records]
+        self._manifests[alias] = fold_manifests(self._manifests.get(alias, {}), self._scope, fresh)
         known = fold_clients(self._known.get(alias, {}), self._scope, fresh)
         self._known[alias] = known
         return known

@@ -1,5 +1,6 @@
 """`Admin` on real clusters: topics, offsets and commits that a run asks for."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -10,7 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, miss
 )
 from confluent_kafka.admin import NewTopic as KafkaNewTopic  # type: ignore[attr-defined] # as above
 
-from clientlib.protocol.errors import TimedOutError
+from clientlib.protocol.errors import RemoteError, TimedOutError
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from clientlib.settings import Settings
 from failover.core.snapshot import Commit
@@ -47,6 +48,28 @@ class KafkaSwitchAdmin:
         """See `Admin`."""
         admin = self._admin(alias)
         return str(admin.wait(admin.describe_cluster(), "its id").cluster_id)
+
+    def probe(self, alias: ClusterAlias, within_s: float) -> Callable[[], bool]:
+        """See `Admin`: on a thread of its own, so that the answer costs no time of the run."""
+        answers: list[bool] = []
+
+        def ask() -> None:
+            admin = ClusterAdmin(self._settings.cluster(alias), within_s)
+            try:
+                admin.wait(admin.describe_cluster(), "whether it lives")
+            except RemoteError:
+                answers.append(False)
+            else:
+                answers.append(True)
+
+        thread = threading.Thread(target=ask, name=f"probe-{alias}", daemon=True)
+        thread.start()
+
+        def wait() -> bool:
+            thread.join(within_s + 1.0)
+            return answers == [True]
+
+        return wait
 
     def starts(
         self, alias: ClusterAlias, partitions: Iterable[Partition]

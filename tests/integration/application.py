@@ -292,7 +292,8 @@ class Application:
             self.create_topic(alias, self.topic)
         if init:
             with connect(self.settings) as orchestrator:
-                assert orchestrator.init("LEFT").exit_code == 0
+                begun = orchestrator.init("LEFT")
+                assert begun.exit_code == 0, begun
             self.note_epoch()
 
     def _write_config(self, directory: Path) -> Path:
@@ -407,6 +408,18 @@ class Application:
             time.sleep(0.2)
         if result.changed and result.target == to:
             self.active = to
+        return result
+
+    def emergency(self, to: str, **more: Any) -> RunResult:
+        """Give the active cluster up."""
+        self.note_epoch_of(to)
+        with connect(self.settings, timeout_s=3.0) as orchestrator:
+            request = self.request(to, emergency=True, allow_data_loss=True, **more)
+            result = orchestrator.switch(request)
+        if result.changed:
+            self.active = to
+        else:
+            self.epoch -= 1
         return result
 
     def round_trip(self, rounds: int = 1, between: Callable[[], None] = lambda: None) -> None:

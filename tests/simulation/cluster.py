@@ -11,6 +11,7 @@ from tests.simulation.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clientlib.io.ports import Publish
     from clientlib.protocol.clients import Registration
     from tests.simulation.clock import Scheduler
     from tests.simulation.group import Group
@@ -39,6 +40,7 @@ class Cluster:
     logs: dict[str, list[Log]] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     clients: dict[str, Registration] = field(default_factory=dict)
+    reports: list[Publish] = field(default_factory=list)
     state: list[Transaction] = field(default_factory=list)
     fence: int = 0
     views: list[tuple[float, View]] = field(default_factory=lambda: [(0.0, View())])

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from clientlib.core.seat import Align, ReadCommits, ResolveReset
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.log_reader import LogReader
-from clientlib.io.ports import CommitsDone, Job, JobDone, ResetDone
+from clientlib.io.ports import CommitsDone, Job, JobDone, Publish, ResetDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,6 +91,9 @@ class SimJobs(BackgroundJobs):
 
     def submit(self, job: Job) -> None:
         self._process.call()
+        if isinstance(job, Publish):
+            self._world.clusters[job.to].reports.append(job)
+            return
         sim, faults = self._world.sim, self._world.faults
         where = {ReadCommits: lambda: job.cluster, ResolveReset: lambda: job.key.cluster}.get(
             type(job), lambda: ""

@@ -49,6 +49,12 @@ class FakeMessage:
     def error(self) -> KafkaError | None:
         return self._error
 
+    def timestamp(self) -> tuple[int, int]:
+        return (1, self._record.timestamp or 0) if self._record else (0, 0)
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return list(self._record.headers) if self._record else []
+
     def value(self) -> bytes | None:
         return self._record.value if self._record else None
 

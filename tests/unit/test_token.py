@@ -15,6 +15,8 @@ from clientlib.protocol.token import CommitMetadata, Token, decode, encode
         ("fo1;3;RIGHT|mine", CommitMetadata(Token(3, "RIGHT"), "mine")),
         ("fo1;3;RIGHT|\x00", CommitMetadata(Token(3, "RIGHT"), "")),
         ("fo1;3;RIGHT;at=7;x=y|a|b", CommitMetadata(Token(3, "RIGHT"), "a|b")),
+        ("fo1;3;RIGHT;o=505|a", CommitMetadata(Token(3, "RIGHT"), "a", 505)),
+        ("fo1;3;RIGHT;o=x|a", CommitMetadata(Token(3, "RIGHT"), "a", None)),
         (None, CommitMetadata(None, "")),
         ("", CommitMetadata(None, "")),
         ("the application's own", CommitMetadata(None, "the application's own")),
@@ -42,5 +44,9 @@ def test_an_alias_that_would_break_the_format_is_refused(alias: str) -> None:
         encode(Token(1, alias))
 
 
+def test_a_position_beyond_the_copy_travels_with_the_token() -> None:
+    assert decode(encode(Token(2, "RIGHT"), "mine", beyond=0)).beyond == 0
+
+
 def test_a_token_stays_small() -> None:
-    assert len(encode(Token(10**9, "A" * 64))) < 200
+    assert len(encode(Token(10**9, "A" * 64), beyond=10**18)) < 200

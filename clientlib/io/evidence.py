@@ -1,0 +1,210 @@
+"""What a member knows of a lost cluster: its own reports, the others', and MM2's checkpoints.
+
+One `Evidence` per cluster: it writes to that cluster's progress topic and reads from it. Each half
+is for one thread.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from clientlib.core.seat import Evidence, ReadEvidence
+from clientlib.io.kafka import helper_conf, reader
+from clientlib.io.options import ClientOptions
+from clientlib.io.ports import EvidenceDone, Publish
+from clientlib.protocol.errors import RecordFormatError
+from clientlib.protocol.mm2_records import Checkpoint
+from clientlib.protocol.progress import (
+    GroupProgress,
+    Known,
+    Report,
+    decode_report,
+    fold_progress,
+)
+from clientlib.protocol.records import decode_key
+from clientlib.protocol.types import ClusterAlias, Offset
+
+log = logging.getLogger("clientlib.consumer")
+
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
+_ANSWER_S = 2.0
+_ACK_S = 0.5
+_ATTEMPTS = 20
+
+
+class ProgressWriter:
+    """Writes one member's reports to one cluster."""
+
+    def __init__(self, options: ClientOptions, cluster: ClusterAlias, group: str) -> None:
+        self._cluster = options.failover.cluster(cluster)
+        self._topic = options.failover.control.progress_topic
+        self._scope, self._member, self._group = options.scope, options.ident, group
+        self._producer: Producer | None = None
+
+    def write(self, job: Publish) -> bool:
+        """Write a report; a final one until it is acknowledged, an ordinary one at most once."""
+        report = Report(
+            self._group, self._member, job.epoch, job.cluster, job.parts, job.handed_over
+        )
+        key, value = report.record(self._scope)
+        attempts = _ATTEMPTS if job.handed_over else 1
+        return any(self._written(key, value) for _ in range(attempts))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._producer = None
+
+    def _written(self, key: bytes, value: bytes) -> bool:
+        answers: list[Any] = []
+        try:
+            if self._producer is None:
+                settings = {"linger.ms": 0, "acks": "all", "message.timeout.ms": 1000}
+                self._producer = Producer(helper_conf(self._cluster, "progress", **settings))
+            self._producer.produce(
+                self._topic, value, key, on_delivery=lambda error, _: answers.append(error)
+            )
+            self._producer.flush(_ACK_S)
+        except (KafkaException, BufferError) as error:
+            log.debug("%s: progress was not written: %s", self._cluster.alias, error)
+            return False
+        return answers == [None]
+
+
+class EvidenceReader:
+    """Reads what all members of one group have reported to one cluster."""
+
+    def __init__(self, options: ClientOptions, cluster: ClusterAlias, group: str) -> None:
+        self._cluster = options.failover.cluster(cluster)
+        self._topic = options.failover.control.progress_topic
+        self._naming, self._scope, self._group = options.naming, options.scope, group
+        self._consumer: Consumer | None = None
+        self._admin: AdminClient | None = None
+        self._known = GroupProgress()
+        self._at = 0
+
+    def find(self, job: ReadEvidence) -> EvidenceDone:
+        """Return the best evidence for one partition, or say for whom to wait."""
+        try:
+            self._read_on()
+            known = self._known.parts.get(job.key.partition)
+            final = known is not None and known.handed_over >= job.epoch
+            if known is not None and final and known.progress.memory.prints:
+                found = Evidence(f"the memory of {known.member}", known.progress)
+                return EvidenceDone(job.key, job.ticket, found)
+            silent = [] if final else self._silent(job.epoch)
+            if silent:
+                why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
+                return EvidenceDone(job.key, job.ticket, None, why)
+            return EvidenceDone(job.key, job.ticket, self._best(job, known))
+        except KafkaException as error:
+            return EvidenceDone(job.key, job.ticket, None, f"{self._cluster.alias}: {error}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._consumer is not None:
+            self._consumer.close()
+        self._consumer = self._admin = None
+
+    def _best(self, job: ReadEvidence, known: Known | None) -> Evidence:
+        floors = self._checkpoints(job)
+        if known is not None and (known.epoch, known.cluster) == (job.reading, job.lost):
+            return Evidence(f"the last report of {known.member}", known.progress, floors)
+        return Evidence("a checkpoint" if floors else "nothing", None, floors)
+
+    def _silent(self, epoch: int) -> list[str]:
+        """Return the living members that have not said their final word about the lost cluster."""
+        if self._admin is None:
+            self._admin = AdminClient(helper_conf(self._cluster, "group"))
+        asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
+        try:
+            members = asked[self._group].result(timeout=_ANSWER_S).members
+        except TimeoutError as error:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
+        over = self._known.handed_over
+        return sorted(m.client_id for m in members if over.get(m.client_id, 0) < epoch)
+
+    def _read_on(self) -> None:
+        """Read the progress topic from where the last call stopped to its end."""
+        reports = []
+        for message in self._messages(self._topic, self._at):
+            self._at = (message.offset() or 0) + 1
+            report = self._report(message)
+            if report is not None:
+                reports.append(report)
+        self._known = fold_progress(self._known, reports)
+
+    def _report(self, message: Message) -> Report | None:
+        key, value = _bytes(message.key()), _bytes(message.value())
+        try:
+            kind, scope, group = decode_key(key)[:3]
+            ours = (kind, scope, group) == ("progress", self._scope, self._group)
+            return decode_report(key, value) if ours and value is not None else None
+        except (RecordFormatError, ValueError) as error:
+            log.debug("%s: a progress record was ignored: %s", self._cluster.alias, error)
+            return None
+
+    def _checkpoints(self, job: ReadEvidence) -> dict[ClusterAlias, Offset]:
+        """Return MM2's lower bound of the group's position in the lost cluster's own log."""
+        topic, number = job.key.partition
+        name = self._naming.log_name(job.lost, topic, self._cluster.alias)
+        checkpoints = self._naming.policy.checkpoints_topic(job.lost)
+        found: dict[ClusterAlias, Offset] = {}
+        for message in self._messages(checkpoints, 0):
+            try:
+                one = Checkpoint.decode(_bytes(message.key()), _bytes(message.value()))
+            except RecordFormatError:
+                continue
+            if one is not None and (one.group, one.topic, one.partition) == (
+                self._group,
+                name,
+                number,
+            ):
+                found[job.lost] = one.downstream_offset
+        return found
+
+    def _messages(self, topic: str, start: Offset) -> Iterator[Message]:
+        """Yield the records of a one-partition topic up to its end; none if it does not exist."""
+        if self._consumer is None:
+            self._consumer = reader(self._cluster, "evidence")
+        consumer, tp = self._consumer, TopicPartition(topic, 0)
+        known = consumer.list_topics(topic, timeout=_ANSWER_S).topics.get(topic)
+        if known is None or known.error is not None:
+            return
+        low, high = consumer.get_watermark_offsets(tp, timeout=_ANSWER_S)
+        if max(low, start) >= high:
+            return
+        consumer.assign([TopicPartition(topic, 0, start or OFFSET_BEGINNING)])
+        try:
+            yield from _until(consumer, high)
+        finally:
+            consumer.unassign()
+
+
+def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:
+    deadline = time.monotonic() + _ANSWER_S
+    while time.monotonic() < deadline:
+        for message in consumer.consume(2000, 0.02):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() != _EOF:
+                raise KafkaException(error)
+            if error is not None or (message.offset() or 0) >= end - 1:
+                return
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the public spelling
+
+
+def _bytes(data: str | bytes | None) -> bytes | None:
+    return data.encode() if isinstance(data, str) else data

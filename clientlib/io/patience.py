@@ -1,0 +1,94 @@
+"""Synchronous commits that do not hold the application up when their cluster dies meanwhile.
+
+confluent-kafka's synchronous commit has no timeout: with a dead cluster it blocks for many seconds,
+and only the thread inside it may use the handle. So it runs on a thread of its own, and whoever
+waits for it goes on as soon as the state says that the cluster was given up.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from queue import SimpleQueue
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from clientlib.io.kafka import Threads
+from clientlib.io.ports import MemberPort
+from clientlib.protocol.types import ClusterAlias
+
+_LOOK_S = 0.005
+_Work = tuple["Future[Any]", MemberPort, list[Any]]
+
+
+class Patience:
+    """Waits for commits on all clusters; ``given_up`` says whether one is not to be waited for."""
+
+    def __init__(self, given_up: Callable[[ClusterAlias], bool]) -> None:
+        self._given_up = given_up
+        self._threads = Threads("failover-commit")
+        self._queues: dict[ClusterAlias, SimpleQueue[_Work | None]] = {}
+        self._stuck: dict[ClusterAlias, Future[Any]] = {}
+
+    def busy(self, cluster: ClusterAlias) -> bool:
+        """Say whether a commit that nobody waits for is still inside the cluster's handle."""
+        stuck = self._stuck.get(cluster)
+        if stuck is not None and stuck.done():
+            del self._stuck[cluster]
+            return False
+        return stuck is not None
+
+    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait. Raises KafkaException; _TIMED_OUT when the cluster was given up."""
+        if self.busy(cluster):
+            raise _given_up()
+        future: Future[Any] = Future()
+        self._queue(cluster).put((future, member, offsets))
+        while True:
+            try:
+                return future.result(timeout=_LOOK_S)
+            except FutureTimeoutError:
+                if self._given_up(cluster):
+                    self._stuck[cluster] = future
+                    raise _given_up() from None
+
+    def close(self) -> None:
+        """End the threads; one that is stuck ends with its process."""
+        for queue in self._queues.values():
+            queue.put(None)
+
+    def _queue(self, cluster: ClusterAlias) -> "SimpleQueue[_Work | None]":
+        if cluster not in self._queues:
+            queue = self._queues[cluster] = SimpleQueue()
+            self._threads.start(cluster, lambda: _work_off(queue))
+        return self._queues[cluster]
+
+
+def _work_off(queue: "SimpleQueue[_Work | None]") -> None:
+    while (work := queue.get()) is not None:
+        future, member, offsets = work
+        try:
+            future.set_result(member.commit(offsets=offsets, asynchronous=False))
+        except BaseException as error:  # noqa: BLE001 - raised where the future is waited for
+            future.set_exception(error)
+
+
+def _given_up() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, "the cluster was given up"))  # noqa: SLF001
+
+
+class Direct:
+    """Commits on the caller's thread: where nobody else can, as in a rebalance callback."""
+
+    def busy(self, cluster: ClusterAlias) -> bool:
+        """Never."""
+        del cluster
+        return False
+
+    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait. Raises KafkaException."""
+        del cluster
+        return member.commit(offsets=offsets, asynchronous=False)
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,215 @@
+"""A producer's memory of what it wrote, and what becomes of it when the cluster is given up.
+
+`Rescuer.keep` takes each acknowledged record's report. Threads of the producer call `gather`
+(often) and `confirm` (once a second). After an unplanned switch `take` says what the copies lack,
+and the reports of what is written again come to `Replay`, until its manifest can be written.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from clientlib.core.producer_session import Rescue
+from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
+from clientlib.io.copies import CopyProbe
+from clientlib.io.options import ClientOptions
+from clientlib.protocol.errors import ClusterUnreachableError
+from clientlib.protocol.replay import Manifest, header
+from clientlib.protocol.state import View
+from clientlib.protocol.types import ClusterAlias, Offset
+
+_EVERYTHING = 1 << 62
+
+log = logging.getLogger("clientlib.producer")
+
+Report = Callable[[Any, Any], None]
+
+
+class Again(NamedTuple):
+    """A record to be written again: to which partition, with which headers, and who hears of it."""
+
+    kept: Kept
+    headers: Headers
+    report: Report
+
+
+class Copied(NamedTuple):
+    """A record that was never acknowledged and yet is in the copy; ``offset``: in the lost log."""
+
+    kept: Kept
+    offset: Offset | None
+
+
+class Taken(NamedTuple):
+    """What an unplanned switch leaves a producer to do, in order."""
+
+    again: list[Again]
+    copied: list[Copied]
+
+
+@dataclass(slots=True)
+class Replay:
+    """What is being written again after one unplanned switch, until all of it is reported."""
+
+    epoch: int
+    wanted: int = 0
+    lost: int = 0
+    ranges: dict[str, dict[int, tuple[Offset, Offset]]] = field(default_factory=dict)
+    reported: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether every record that is written again has been reported."""
+        return self.reported + self.failed >= self.wanted
+
+    def note(self, error: Any, message: Any) -> None:
+        """Take the report of a record that was written again."""
+        if error is not None:
+            self.failed += 1
+            log.error("a record could not be written again: %s", error)
+            return
+        self.reported += 1
+        by, offset = self.ranges.setdefault(message.topic(), {}), message.offset()
+        first, end = by.get(message.partition(), (offset, offset + 1))
+        by[message.partition()] = min(first, offset), max(end, offset + 1)
+
+    def manifest(self, client: str) -> Manifest:
+        """Return what is told about it."""
+        return Manifest(client, self.epoch, self.ranges, self.reported, self.lost + self.failed)
+
+
+class Rescuer:
+    """One producer's replay buffer on real clusters."""
+
+    def __init__(self, options: ClientOptions, seconds: float, most_bytes: int) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._buffer = ReplayBuffer(seconds, most_bytes)
+        self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
+        self._warned = 0
+        self.keep = self._buffer.fresh.append
+        self.returned: deque[Kept] = deque()
+        self.replay: Replay | None = None
+
+    @property
+    def at_risk(self) -> int:
+        """Acknowledged records that are held no more and not known to be replicated."""
+        return self._buffer.at_risk
+
+    def gather(self) -> None:
+        """Take in the reports since the last call, and hold the bounds."""
+        with self._lock:
+            self._buffer.gather(time.monotonic())
+        risk = self._buffer.at_risk
+        if risk and not self._warned:
+            log.warning(
+                "%d acknowledged records are not known to be replicated and did not fit the replay "
+                "buffer: raise failover.replay.ms or failover.replay.bytes", risk,
+            )  # fmt: skip
+        self._warned = risk
+
+    def confirm(self, source: ClusterAlias) -> None:
+        """Ask the standbys what they hold of this cluster's records; any one of them will do."""
+        for standby in self._options.failover.aliases:
+            if standby == source:
+                continue
+            with self._lock:
+                probes = self._buffer.probes()
+            if not probes:
+                return
+            try:
+                found = self._probe(source, standby).confirm(probes)
+            except ClusterUnreachableError as error:
+                log.debug("%s cannot say what is replicated: %s", standby, error)
+                continue
+            with self._lock:
+                self._buffer.confirm(found)
+
+    def forget(self) -> None:
+        """A planned switch has proved that the copies are complete."""
+        with self._lock:
+            self._buffer.clear()
+
+    def take(self, order: Rescue, view: View) -> Taken:
+        """Return what the copies lack. Raises ClusterUnreachableError; nothing is lost by that."""
+        with self._lock:
+            self._buffer.gather(time.monotonic())
+            kept = self._buffer.records()
+        for one in self.returned:
+            kept.setdefault(one.key, []).append(one)
+        probe = self._probe(order.lost, order.to)
+        again: list[Kept] = []
+        copied: list[Copied] = []
+        reached: dict[Key, Offset] = {}
+        for key, records in kept.items():
+            end = _end(view, order, key)
+            copy, tolerance = probe.tail(key, records, end)
+            lacks, has = missing(records, copy, tolerance)
+            again += lacks
+            for one, at in has:
+                if not one.acknowledged:
+                    copied.append(Copied(one, probe.origin_offset(key, at)))
+            reached[key] = _EVERYTHING if has else records[0].message.offset() or 0
+        with self._lock:
+            lost = self._buffer.lost_before(reached)
+            self._buffer.clear()
+        self.returned.clear()
+        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
+        self.replay = Replay(order.epoch, len(again), lost)
+        log.info(
+            "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
+            "%d are lost", order.lost, len(again), order.to, len(copied), lost,
+        )  # fmt: skip
+        epoch = _epoch_of(view, order)
+        return Taken([self._again(one, order, epoch) for one in again], copied)
+
+    def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
+        offset = one.message.offset() if one.acknowledged else None
+        headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
+        note = self.replay.note if self.replay is not None else _nobody
+        if one.acknowledged:
+            return Again(one, headers, note)
+
+        def tell(error: Any, message: Any) -> None:
+            note(error, message)
+            one.report(error, message)
+
+        return Again(one, headers, tell)
+
+    def _probe(self, source: ClusterAlias, standby: ClusterAlias) -> CopyProbe:
+        found = self._probes.get((source, standby))
+        if found is None:
+            failover = self._options.failover
+            found = CopyProbe(failover.clusters, self._options.naming, source, standby)
+            self._probes[source, standby] = found
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        for probe in self._probes.values():
+            probe.close()
+
+
+def _epoch_of(view: View, order: Rescue) -> int:
+    """Return the counter of the epoch that ended with the loss."""
+    epochs = view.state.epochs if view.state is not None else ()
+    return max((e.counter for e in epochs if e.cluster == order.lost), default=0)
+
+
+def _end(view: View, order: Rescue, key: Key) -> Offset:
+    """Return where the lost epoch ends in the copy, by the ledger."""
+    topic, number = key
+    lost = _epoch_of(view, order)
+    for span in view.of_topic(topic).ranges(number, order.to):
+        if span.epoch.counter == lost and span.end is not None:
+            return span.end
+    return 0
+
+
+def _nobody(_error: Any, _message: Any) -> None:
+    """Take a report that nobody waits for."""

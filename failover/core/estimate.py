@@ -1,0 +1,49 @@
+"""What an unplanned switch may lose, as far as the surviving cluster can tell."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from clientlib.protocol.clients import Registration, Role
+
+
+class Estimate(NamedTuple):
+    """At most ``records`` are lost or late (None: nobody can say), and where that comes from."""
+
+    records: int | None
+    source: str
+
+
+def estimate(clients: Mapping[str, Registration], now_ms: int) -> Estimate:
+    """Return what may be lost, by the producers that are registered on the surviving cluster.
+
+    A living producer writes again what the copies lack, except for what its buffer had to give up.
+    Of one that does not live nobody can say what it wrote last.
+    """
+    producers = [r for r in clients.values() if r.client.role is Role.PRODUCER]
+    living = [r for r in producers if not r.expired(now_ms)]
+    dead = [r for r in producers if r.expired(now_ms)]
+    if not producers:
+        return Estimate(
+            None, "no wrapped producer is registered: nobody can say what it wrote last"
+        )
+    if dead:
+        return Estimate(None, f"{_names(dead)} lived until shortly before and cannot write again")
+    lacking = sum(r.client.at_risk for r in living)
+    return Estimate(
+        lacking,
+        f"{len(living)} living producer(s) will write again what the copies lack; "
+        f"{lacking:,} records are not in their buffers any more",
+    )
+
+
+def _names(registrations: Iterable[Registration]) -> str:
+    names = sorted(r.client.id for r in registrations)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - a short list
+    return ", ".join(names[:3]) + more
+
+
+def acceptable(found: Estimate, *, allowed: bool, most: int | None) -> bool:
+    """Say whether the operator has accepted what may be lost."""
+    if most is not None:
+        return found.records is not None and found.records <= most
+    return allowed

@@ -1,0 +1,46 @@
+"""Unplanned switches of a living application: the active cluster is killed under load."""
+
+import logging
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from application import Application
+
+from failover.core.result import ExitCode, RunResult
+from failover.lab.lab import Lab
+
+log = logging.getLogger("tests.unplanned")
+
+
+@pytest.fixture
+def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
+    found = Application(lab, tmp_path)
+    yield found
+    found.close()
+
+
+def work_on(seconds: float) -> None:
+    """Let the application work for a while: the load is the scenario, nothing is awaited."""
+    time.sleep(seconds)
+
+
+def switched(result: RunResult) -> None:
+    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+
+
+def test_left_is_killed_under_load_and_nothing_is_lost_or_repeated(app: Application) -> None:
+    app.produce(2, rate=500)
+    app.consume(3, commit="batch")
+    app.wait_flowing()
+    work_on(random.random())
+    app.lab.kill("LEFT")
+    try:
+        switched(app.emergency("RIGHT"))
+        work_on(2.0)
+    finally:
+        app.lab.start("LEFT")
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()

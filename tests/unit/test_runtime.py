@@ -1,0 +1,116 @@
+"""The consumer's shell over a fake member: what a simulation with virtual time cannot show."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from clientlib.core.seat import Seat, SeatKey
+from clientlib.core.tracker import Span
+from clientlib.io.commits import Track
+from clientlib.io.runtime import Options, Runtime
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.state import View
+from clientlib.protocol.types import Partition
+
+NAMING = Naming(DefaultReplicationPolicy("."), ("LEFT", "RIGHT"))
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def now(self) -> float:
+        return self.at
+
+    def wall_ms(self) -> int:
+        return int(self.at * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class FixedWatch:
+    version = -1
+
+    def view(self) -> View:
+        return View()
+
+    def fresh(self, cluster: str) -> bool:
+        return True
+
+
+class NoJobs:
+    def submit(self, job: Any) -> None:
+        raise AssertionError(job)
+
+    def collect(self) -> tuple[()]:
+        return ()
+
+
+class Member:
+    """Gives records from a list, after ``takes`` seconds inside the call."""
+
+    def __init__(self, clock: ManualClock, takes: float) -> None:
+        self.clock, self.takes = clock, takes
+        self.fetched: list[Any] = []
+        self.sought: list[TopicPartition] = []
+
+    def poll(self, timeout: float) -> Any:
+        self.clock.at += self.takes if self.fetched else timeout
+        return self.fetched.pop(0) if self.fetched else None
+
+    def consume(self, count: int, timeout: float) -> list[Any]:
+        self.clock.at += self.takes if self.fetched else timeout
+        batch, self.fetched = self.fetched[:count], self.fetched[count:]
+        return batch
+
+    def seek(self, tp: TopicPartition) -> None:
+        self.sought.append(tp)
+
+
+def record(topic: str, partition: int, offset: int) -> Any:
+    fields = {"topic": topic, "partition": partition, "offset": offset, "error": None}
+    return SimpleNamespace(**{name: lambda v=value: v for name, value in fields.items()})
+
+
+def reading(takes: float) -> tuple[Runtime, Member, Span]:
+    """Return a runtime that reads T[0] of LEFT from offset 5."""
+    clock = ManualClock()
+    left, right = Member(clock, takes), Member(clock, 0.0)
+    runtime = Runtime(
+        Options("g"),
+        NAMING,
+        {"LEFT": left, "RIGHT": right},  # type: ignore[dict-item]  # only what the runtime calls here
+        jobs=NoJobs(),  # type: ignore[arg-type]  # as above
+        watch=FixedWatch(),  # type: ignore[arg-type]  # as above
+        clock=clock,
+        reset=lambda *_: None,
+    )
+    span = Span("LEFT", "T", 5, None)
+    runtime.tracks["T", 0] = Track(Seat(SeatKey("LEFT", Partition("T", 0))), span, "LEFT")
+    runtime._active = "LEFT"
+    left.fetched = [record("T", 0, 5), record("T", 0, 6)]
+    return runtime, left, span
+
+
+def test_a_record_that_came_in_time_is_delivered() -> None:
+    runtime, left, span = reading(takes=0.01)
+    message = runtime.poll(0.1)
+    assert message is not None
+    assert (message.offset(), span.next, left.sought) == (5, 6, [])
+
+
+def test_a_record_fetched_before_the_process_was_stopped_is_not_delivered_after_it() -> None:
+    """Stopped inside the call, the partition may be another member's by the time it returns."""
+    runtime, left, span = reading(takes=9.0)
+    assert runtime.poll(0.1) is None
+    assert (span.next, left.sought) == (5, [TopicPartition("T", 0, 5)])
+    assert [tp.offset for tp in left.sought] == [5]
+
+
+def test_a_batch_fetched_before_the_process_was_stopped_is_fetched_again() -> None:
+    runtime, left, span = reading(takes=9.0)
+    assert runtime.consume(10, 0.1) == []
+    assert [tp.offset for tp in left.sought] == [5]
+    assert span.next == 5
