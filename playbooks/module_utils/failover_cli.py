@@ -156,8 +156,9 @@ def explain(said: Answer) -> str:
     lines = [f"{said.command}: {head}", *([told] if told else [])]
     lines += [tell(one) for one in blocking(said.document)]
     lines += [f"warning: {one}" for one in said.document.get("warnings", ())]
-    following = said.document.get("remedy") or NEXT.get(said.code, NEXT[INCOMPLETE])
-    return "\n".join([*lines, f"next: {following}"])
+    remedy = said.document.get("remedy")
+    following = [f"next: {remedy}"] if remedy else []
+    return "\n".join([*lines, *following, f"next: {NEXT.get(said.code, NEXT[INCOMPLETE])}"])
 
 
 def blocking(document: dict[str, Any], ignore: tuple[str, ...] = ()) -> list[dict[str, Any]]:
