@@ -43,8 +43,8 @@ class Ran:
     def failure(self) -> str:
         """The message that the playbook ended with."""
         assert self.code != 0, self.out
-        last = [line for line in self.out.splitlines() if line.startswith("fatal: [scope]")][-1]
-        message = json.loads(last[last.index("{") :])["msg"]
+        last = self.out[self.out.rindex("\nfatal: [scope]") :]
+        message = json.JSONDecoder().raw_decode(last[last.index("{") :])[0]["msg"]
         assert isinstance(message, str)
         return message
 
