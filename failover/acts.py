@@ -202,7 +202,7 @@ class Acts:
             return Pending(wrong)
         copies, missing = watch.look(run.ends)
         if not missing:
-            return CopyHolds(copies)
+            return CopyHolds(copies, watch.skips)
         growth = () if run.request.tolerate_late else self._growth(run)
         return EndsGrew(growth) if growth else Pending(missing)
 

@@ -2,7 +2,10 @@
 
 Each log's range is proved by `clientlib.protocol.range_match`, all logs in lock-step, so that a
 round of reads costs the same for one partition as for many. What can be compared before the copy is
-complete is compared while it is awaited.
+complete is compared while it is awaited; what a copy repeats is found before writes close.
+
+Copies are read as applications read them (read_committed): what MM2 in exactly-once mode began to
+send before it was killed is no record of the copy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +15,16 @@ from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.fingerprint import LogRecord, fingerprint
 from clientlib.protocol.mm2_records import OffsetSync
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.range_match import RangeMatch
+from clientlib.protocol.range_match import Match, RangeMatch
+from clientlib.protocol.skips import Skip, join, within
 from clientlib.protocol.syncs import Pair, SyncIndex
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from clientlib.protocol.windows import ReadWindow, Side, Span
-from failover.io.ports import Admin, LogReader, Window
+from failover.io.ports import Admin, LogReader, Records, Window
 
 _HEAD = 16
 _BATCH = 5_000
+_MOST_SYNCS = 200_000  # the newest offset syncs are read, no more
 _STALLED = 20  # looks without growth after which a copy is no longer expected to be dense
 _SIDES: tuple[Side, Side] = ("source", "target")
 
@@ -38,7 +43,10 @@ class _Log:
     """One logical partition on both sides.
 
     ``floor`` and ``base``: where its range starts by the ledger. ``first`` and ``there_first``:
-    where the comparison starts, because retention may have passed the beginning on either side.
+    where the comparison starts: retention may have passed the beginning on either side, and what
+    was proved is not compared again. ``skip``: what the copy repeats before there_first.
+    ``uneven``: the lengths differ, so the copy's end is not known beforehand. ``back``: the
+    source's log start.
     """
 
     here: Partition
@@ -47,6 +55,9 @@ class _Log:
     base: Offset
     first: Offset = 0
     there_first: Offset = 0
+    back: Offset = 0
+    skip: Skip = ()
+    uneven: bool = False
     use_timestamp: bool = True
     heads: dict[Side, tuple[LogRecord, ...]] = field(default_factory=dict)
     match: RangeMatch | None = None
@@ -65,6 +76,12 @@ class _Log:
         self.first, self.there_first = first, there_first
         self.heads.clear()
 
+    def adopt(self, match: Match) -> None:
+        """Go on where a proof that is not complete has come to."""
+        self.skip = join(self.skip, match.skip)
+        self.uneven = self.uneven or match.there - match.at != self.there_first - self.first
+        self.start(match.at, match.there)
+
     def begins_alike(self) -> bool | None:
         """Say whether the first records are the same; None while one side has none."""
         ours, copies = self.heads.get("source"), self.heads.get("target")
@@ -80,7 +97,8 @@ class CopyWatch:
     """Watches the copies of logical partitions along one route.
 
     ``starts`` says, by logical partition, where its range starts on the source and the target.
-    ``closed``: the copy may go on behind the range (an older epoch), so it is proved to be dense.
+    ``closed``: the copy may go on behind the range (an older epoch), and waits for nothing.
+    ``repeats``: what nobody is to read on the source, where that is a copy itself.
     """
 
     def __init__(
@@ -92,8 +110,11 @@ class CopyWatch:
         starts: Mapping[Partition, tuple[Offset, Offset]],
         *,
         closed: bool = False,
+        repeats: Mapping[Partition, Skip] | None = None,
     ) -> None:
         self._closed = closed
+        self._repeats = dict(repeats or {})
+        self._skips: dict[Partition, Skip] = {}
         self._admin = admin
         self._reader = reader
         self._naming = naming
@@ -102,14 +123,16 @@ class CopyWatch:
         self._pairs: Mapping[Partition, tuple[Pair, ...]] | None = None
 
     def look_ahead(self) -> None:
-        """Find where both sides begin, before anything waits for it, and warm the reader."""
+        """Find where both sides begin and what the copies repeat, before anything waits for it."""
         logs = list(self._logs.values())
         for side in _SIDES:
             topics = {log.physical(side).topic for log in logs}
-            self._reader.warm(self._alias(side), sorted(topics))
+            committed = self._is_copy(side)
+            self._reader.warm(self._alias(side), sorted(topics), committed=committed)
         ours = self._admin.starts(self._route.source, [log.here for log in logs])
         copies = self._admin.starts(self._route.target, [log.there for log in logs])
         for log in logs:
+            log.back = ours[log.here]
             shift = log.base - log.floor
             first = max(log.floor, ours[log.here], copies[log.there] - shift)
             log.start(first, first + shift)
@@ -117,8 +140,38 @@ class CopyWatch:
         # MM2 may have begun when retention had passed the origin's beginning already.
         other = [log for log in logs if log.begins_alike() is False]
         for log in other:
-            log.start(max(log.floor, ours[log.here]), max(log.base, copies[log.there]))
+            low, there_low = max(log.floor, ours[log.here]), max(log.base, copies[log.there])
+            log.start(*self._common_start(log, low, there_low))
         self._read_heads(other)
+        if not self._closed:  # else the range is asked for at once, and ends before the log does
+            self._look_at_repeats(logs)
+
+    def _common_start(self, log: _Log, low: Offset, there_low: Offset) -> tuple[Offset, Offset]:
+        """Return where both logs still hold the same record.
+
+        Where retention has passed the copy's beginning, the first offset sync that both hold says
+        how far the two are apart.
+        """
+        if there_low > log.base:
+            for pair in self._pairs_of(log.here):
+                if pair.source >= low and pair.target >= there_low:
+                    back = min(pair.source - low, pair.target - there_low)
+                    return pair.source - back, pair.target - back
+        return low, there_low
+
+    def _look_at_repeats(self, logs: Sequence[_Log]) -> None:
+        """Compare what both sides hold already; where they go on evenly, the start stays."""
+        ends = self._admin.ends(self._route.source, [log.here for log in logs])
+        now = self._admin.stable_ends(self._route.target, [log.there for log in logs])
+        for log in logs:
+            ours = Span(log.first, max(log.first, ends[log.here]))
+            log.match = self._proof(log, ours, max(log.there_first, now[log.there]))
+        self._drive(logs, now)
+        for log in logs:
+            match = log.match.result if log.match is not None else None
+            log.match = None
+            if match is not None and match.there - match.at != log.there_first - log.first:
+                log.adopt(match)
 
     def too_short(self, ends: Mapping[Partition, Offset]) -> tuple[str, ...]:
         """Return the logs that end before their range starts: recreated or truncated."""
@@ -135,34 +188,47 @@ class CopyWatch:
         """
         copies = {part: self._logs[part].base for part in ends}
         busy = {part: log for part, log in self._logs.items() if ends.get(part, 0) > log.floor}
-        now = self._admin.ends(self._route.target, [log.there for log in busy.values()])
+        now = self._admin.stable_ends(self._route.target, [log.there for log in busy.values()])
         for part, log in busy.items():
             self._aim(log, ends[part], now[log.there])
         self._drive(list(busy.values()), now)
-        missing = []
+        missing, self._skips = [], {}
         for part, log in busy.items():
-            if log.match is not None and log.match.result is not None and log.match.result.complete:
-                copies[part] = log.tried
-            else:
-                missing.append(_missing(log, ends[part], now[log.there]))
-        return copies, tuple(missing) or self._open(busy, copies)
+            match = log.match.result if log.match is not None else None
+            if match is not None and match.complete:
+                copies[part] = match.there
+                self._skips[part] = join(log.skip, match.skip)
+                continue
+            missing.append(_missing(log, ends[part], now[log.there]))
+            if match is not None and match.at > log.first:
+                log.adopt(match)
+        return copies, tuple(missing)
+
+    @property
+    def skips(self) -> Mapping[Partition, Skip]:
+        """What the copies repeat below the ends that `look` returned: nobody is to read it."""
+        return {part: skip for part, skip in self._skips.items() if skip}
 
     def _aim(self, log: _Log, end: Offset, now: Offset) -> None:
-        """Choose what to prove: a dense copy, else (stalled or longer) what the copy holds now."""
+        """Choose what to prove: an even copy, else (stalled or longer) what the copy holds now."""
         ours = Span(min(log.first, end), end)
-        dense = log.there_first + ours.end - ours.start
+        even = log.there_first + ours.end - ours.start
         log.stalled = log.stalled + 1 if now == log.seen else 0
         log.seen = now
-        want = (
-            dense
-            if self._closed or (now <= dense and log.stalled < _STALLED)
-            else max(now, log.there_first)
-        )
-        if want != log.tried:
-            pairs = () if want == dense else self._pairs_of(log.here)
-            copy = Span(log.there_first, want)
+        waits = now <= even and log.stalled < _STALLED and not (self._closed or log.uneven)
+        want = even if waits else max(now, log.there_first)
+        if want != log.tried or log.match is None:
             log.tried = want
-            log.match = RangeMatch(ours, copy, pairs, use_timestamp=log.use_timestamp)
+            log.match = self._proof(log, ours, want)
+
+    def _proof(self, log: _Log, ours: Span, want: Offset) -> RangeMatch:
+        return RangeMatch(
+            ours,
+            Span(log.there_first, want),
+            self._pairs_of(log.here),
+            back=min(log.back, ours.start),
+            use_timestamp=log.use_timestamp,
+        )
 
     def _drive(self, logs: Sequence[_Log], now: Mapping[Partition, Offset]) -> None:
         """Feed every proof as far as the logs reach now, one round of reads for all of them."""
@@ -181,10 +247,22 @@ class CopyWatch:
 
     def _read(self, side: Side, requests: Mapping[Partition, tuple[_Log, ReadWindow]]) -> None:
         windows = {p: Window(r.start, r.end, r.limit) for p, (_, r) in requests.items()}
-        found = self._reader.read(self._alias(side), windows)
-        for part, (log, _) in requests.items():
+        found = self._reader.read(self._alias(side), windows, committed=self._is_copy(side))
+        for part, (log, request) in requests.items():
             if log.match is not None:
-                log.match.feed(found[part].records, found[part].covered_to)
+                log.match.feed(*self._wanted(side, part, request, found[part]))
+
+    def _wanted(
+        self, side: Side, part: Partition, request: ReadWindow, found: Records
+    ) -> tuple[Sequence[LogRecord], Offset | None]:
+        """Leave out what nobody is to read on the source."""
+        skip = self._repeats.get(part, ()) if side == "source" else ()
+        if not skip:
+            return found.records, found.covered_to
+        covered = found.covered_to
+        if covered is None and len(found.records) >= request.limit:
+            covered = found.records[-1].offset + 1
+        return [r for r in found.records if not within(skip, r.offset)], covered
 
     def _from_heads(self, log: _Log, request: ReadWindow) -> bool:
         """Answer a window at the beginning with what was read ahead."""
@@ -197,14 +275,6 @@ class CopyWatch:
         log.fed = True
         return True
 
-    def _open(
-        self, busy: Mapping[Partition, _Log], copies: Mapping[Partition, Offset]
-    ) -> tuple[str, ...]:
-        """Return the copies in which a transaction of MM2 is still open."""
-        stable = self._admin.stable_ends(self._route.target, [log.there for log in busy.values()])
-        late = [part for part, log in busy.items() if stable[log.there] < copies[part]]
-        return tuple(f"{_name(part)}: a transaction is open on the copy" for part in late)
-
     def _read_heads(self, logs: Sequence[_Log]) -> None:
         ends: dict[Side, Mapping[Partition, Offset]] = {
             side: self._admin.ends(self._alias(side), [log.physical(side) for log in logs])
@@ -216,13 +286,14 @@ class CopyWatch:
                 part, start = log.physical(side), log.begin(side)
                 if ends[side][part] > start:
                     windows[part] = Window(start, ends[side][part], _HEAD)
-            found = self._reader.read(self._alias(side), windows)
+            committed = self._is_copy(side)
+            found = self._reader.read(self._alias(side), windows, committed=committed)
             for log in logs:
                 if log.physical(side) in found:
                     log.heads[side] = found[log.physical(side)].records
 
     def _pairs_of(self, here: Partition) -> tuple[Pair, ...]:
-        """Return the offset syncs of a log; the topic is read once, and only if a log has gaps."""
+        """Return the offset syncs of a log; their topic is read once."""
         if self._route.origin != self._route.source:
             return ()  # MM2 keeps no syncs between two copies
         if self._pairs is None:
@@ -230,11 +301,19 @@ class CopyWatch:
         return self._pairs.get(here, ())
 
     def _read_pairs(self) -> dict[Partition, tuple[Pair, ...]]:
-        topic = self._naming.policy.offset_syncs_topic(self._route.target)
-        part, alias = Partition(topic, 0), self._route.source
-        if topic not in self._admin.partitions(alias):
-            return {}
+        """Read the newest offset syncs, wherever MM2 is told to keep them."""
+        route, policy = self._route, self._naming.policy
+        for alias, other in ((route.source, route.target), (route.target, route.source)):
+            topic = policy.offset_syncs_topic(other)
+            if topic in self._admin.partitions(alias):
+                return self._read_syncs(alias, Partition(topic, 0))
+        return {}
+
+    def _read_syncs(
+        self, alias: ClusterAlias, part: Partition
+    ) -> dict[Partition, tuple[Pair, ...]]:
         end, at = self._admin.ends(alias, [part])[part], self._admin.starts(alias, [part])[part]
+        at = max(at, end - _MOST_SYNCS)
         indexes: dict[Partition, SyncIndex] = {}
         while at < end:
             found = self._reader.read(alias, {part: Window(at, end, _BATCH)})[part]
@@ -242,6 +321,9 @@ class CopyWatch:
                 _add_sync(indexes, record)
             at = _next(found.records, found.covered_to, end)
         return {part: index.pairs() for part, index in indexes.items()}
+
+    def _is_copy(self, side: Side) -> bool:
+        return self._alias(side) != self._route.origin
 
     def _alias(self, side: Side) -> ClusterAlias:
         return self._route.source if side == "source" else self._route.target

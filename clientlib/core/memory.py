@@ -60,12 +60,11 @@ def _bytes(data: str | bytes | None) -> bytes | None:
 class Filter:
     """Which records of a log the application is not to be given.
 
-    ``skip``: offsets ``[first, end)`` that nobody reads. ``done``: by lost cluster, the position up
-    to which this group had processed its log, so that replays of that are not given again.
-    ``ahead``: prints of processed records of which the dead cluster never told an offset.
+    ``done``: by lost cluster, the position up to which this group had processed its log, so that
+    replays of that are not given again. ``ahead``: prints of processed records of which the dead
+    cluster never told an offset.
     """
 
-    skip: tuple[tuple[Offset, Offset], ...] = ()
     done: Mapping[ClusterAlias, Offset] = field(default_factory=dict)
     ahead: Counter[bytes] = field(default_factory=Counter)
     stamped: bool = True
@@ -73,8 +72,7 @@ class Filter:
 
     def drops(self, message: Message) -> bool:
         """Say whether this record is to be passed over; call it once for each record, in order."""
-        offset = message.offset()
-        if any(first <= offset < end for first, end in self.skip) or self._done(message):
+        if self._done(message):
             self.dropped += 1
             return True
         return False

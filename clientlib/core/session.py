@@ -554,10 +554,12 @@ class Session:
         done = dict(seat.base.beyond) if seat.base is not None else {}
         if me in self._losses.values():
             done[me] = delivered.get(me, 0)
-        skip = book.skipped(number, me, read.origin)
-        some = bool(skip or done or seat.ahead)
-        passed = Filter(skip, done, seat.ahead, seat.stamped) if some else None
-        seat.tracker.begin(Span(read.origin, name, read.at, read.end, floor=floor, filter=passed))
+        some = bool(done or seat.ahead)
+        passed = Filter(done, seat.ahead, seat.stamped) if some else None
+        span = Span(
+            read.origin, name, read.at, read.end, floor=floor, skip=read.skip, filter=passed
+        )
+        seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)
 

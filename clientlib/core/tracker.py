@@ -8,7 +8,8 @@ range, or what was left of it. Spans follow each other in the order of the gate,
 * a commit of a later span is withheld until the earlier ones are finished;
 * an offset outside [range start, delivered] of every span is refused, as a stale member's would be;
 * a commit at the last visible record of a closed span is raised to its end, because transaction
-  markers take offsets that nobody can read.
+  markers take offsets that nobody can read;
+* delivered positions and commits move over offsets that nobody is to read (``skip``).
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clientlib.core.memory import Filter, Message, recent
+from clientlib.protocol.skips import Skip, past
 from clientlib.protocol.types import ClusterAlias, Offset
 
 
@@ -24,10 +26,10 @@ class Span:
     """One readable stretch of one log, and how far the application is in it.
 
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
-    may seek and commit back to there. ``next`` is the delivered position and ``high`` the highest
-    that it was. ``drained`` says that nothing readable is left before ``end``, so that a commit at
-    ``next`` means ``end``. ``filter``: what the application is not to be given of it, ``memory``:
-    the records that it got last.
+    may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the
+    delivered position and ``high`` the highest that it was. ``drained`` says that nothing readable
+    is left before ``end``, so that a commit at ``next`` means ``end``. ``filter``: what else the
+    application is not to be given of it, ``memory``: the records that it got last.
     """
 
     origin: ClusterAlias
@@ -41,6 +43,7 @@ class Span:
     committed: Offset = -1
     withheld: Offset = -1
     drained: bool = False
+    skip: Skip = ()
     filter: Filter | None = None
     memory: deque[Message] = field(default_factory=recent)
 
@@ -52,8 +55,13 @@ class Span:
 
     @property
     def plain(self) -> bool:
-        """Say whether every record of it is the application's: an open epoch, nothing to drop."""
-        return self.end is None and self.filter is None
+        """Say whether every record from here on is the application's: no end, nothing to drop."""
+        passed = not self.skip or self.next >= self.skip[-1][1]
+        return passed and self.end is None and self.filter is None
+
+    def past(self, offset: Offset) -> Offset:
+        """Return the offset, or where reading goes on when nobody is to read it."""
+        return past(self.skip, offset) if self.skip else offset
 
     @property
     def finished(self) -> bool:
@@ -73,6 +81,7 @@ class Span:
 
     def raised(self, offset: Offset) -> Offset:
         """Return the offset to commit: the end, when only markers are left before it."""
+        offset = self.past(offset)
         if self.end is not None and self.drained and offset >= self.next:
             return max(offset, self.end)
         return offset

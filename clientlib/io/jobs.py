@@ -7,6 +7,7 @@ subscribes; one more aligns. So a dead cluster delays nobody but those who need 
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -33,6 +34,7 @@ from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.ledger import NeedsAlignment
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.recover import Memory, Recovered, RecoverRequest
+from clientlib.protocol.skips import Squeezed
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.protocol.windows import Span
 from clientlib.settings import Cluster
@@ -258,7 +260,7 @@ class BackgroundJobs:
                     target=Span(first, max(first, end)),
                     floor=min(max(first, job.floors.get(origin, 0)), max(first, end)),
                 )
-                found[origin] = (logs.recover(request, (alias, tp)), task.position)
+                found[origin] = (logs.recover(request, (alias, tp), task.skips[1]), task.position)
             except (ClusterUnreachableError, KafkaException) as error:
                 log.info("%s: reading %s failed: %s", job.key, tp.topic, error)
                 return RecoverDone(job.key, job.ticket, None)
@@ -275,17 +277,26 @@ class BackgroundJobs:
         (start, end), (first, last) = task.source, task.target
         source_end = logs.bounds(*sides[0])[1] if end is None else end
         target_end = logs.bounds(*sides[1])[1] if last is None else last
-        position = min(max(task.position, start), source_end)
+        at = min(max(task.position, start), source_end)
+        here, there = (Squeezed(skip) for skip in task.skips)
+        position = here.inward(at)
         request = alignment.AlignRequest(
-            source=alignment.Span(start, max(start, source_end)),
-            target=alignment.Span(first, max(first, target_end)),
+            source=_squeezed(here, start, source_end),
+            target=_squeezed(there, first, target_end),
             position=position,
-            guess=first + (position - start),
-            use_timestamp=not any(logs.uses_append_time(*side, position) for side in sides),
+            guess=there.inward(first) + position - here.inward(start),
+            use_timestamp=not any(logs.uses_append_time(*side, at) for side in sides),
             complete=end is not None and last is not None,
             from_origin=job.source == origin,
         )
-        return logs.align(request, sides[0], sides[1])
+        found = logs.align(request, sides[0], sides[1], task.skips)
+        if isinstance(found, alignment.Exact | alignment.AtMost):
+            return replace(found, offset=there.outward(found.offset))
+        return found
+
+
+def _squeezed(log: Squeezed, start: int, end: int) -> alignment.Span:
+    return alignment.Span(log.inward(start), log.inward(max(start, end)))
 
 
 def _reports(alias: ClusterAlias) -> str:

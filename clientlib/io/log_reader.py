@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -11,6 +12,7 @@ from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.recover import Recovered, RecoverRequest, Recovery
+from clientlib.protocol.skips import Skip, Squeezed, past, within
 from clientlib.protocol.types import ClusterAlias
 from clientlib.protocol.windows import ReadWindow
 from clientlib.settings import Cluster
@@ -34,25 +36,46 @@ class LogReader:
         request: AlignRequest,
         source: tuple[ClusterAlias, TopicPartition],
         target: tuple[ClusterAlias, TopicPartition],
+        skips: tuple[Skip, Skip] = ((), ()),
     ) -> Alignment:
-        """Drive the aligner. Raises ClusterUnreachableError when a log does not answer."""
+        """Drive the aligner, in coordinates of both logs without ``skips`` (`Squeezed`).
+
+        Raises ClusterUnreachableError when a log does not answer.
+        """
         aligner = Aligner(request)
-        sides = {"source": source, "target": target}
+        sides = {"source": (*source, skips[0]), "target": (*target, skips[1])}
         while (window := aligner.next_request()) is not None:
-            alias, tp = sides[window.side]
-            records, covered = self._read(alias, tp, window)
-            aligner.feed(records, covered)
+            aligner.feed(*self._read_squeezed(*sides[window.side], window))
         if aligner.result is None:
             raise AssertionError("an aligner without a request has a result")
         return aligner.result
 
+    def _read_squeezed(
+        self, alias: ClusterAlias, tp: TopicPartition, skip: Skip, window: ReadWindow
+    ) -> tuple[list[LogRecord], int | None]:
+        if not skip:
+            return self._read(alias, tp, window)
+        squeezed = Squeezed(skip)
+        start, end = past(skip, squeezed.outward(window.start)), squeezed.outward(window.end)
+        records, covered = self._read(alias, tp, replace(window, start=start, end=end))
+        if covered is None and len(records) >= window.limit and records[-1].offset + 1 < end:
+            covered = records[-1].offset + 1
+        return squeezed.records(records), None if covered is None else squeezed.inward(covered)
+
     def recover(
-        self, request: RecoverRequest, target: tuple[ClusterAlias, TopicPartition]
+        self,
+        request: RecoverRequest,
+        target: tuple[ClusterAlias, TopicPartition],
+        skip: Skip = (),
     ) -> Recovered:
-        """Drive a search. Raises ClusterUnreachableError when the log does not answer."""
+        """Drive a search; it does not see what nobody is to read.
+
+        Raises ClusterUnreachableError when the log does not answer.
+        """
         search = Recovery(request)
         while (window := search.next_request()) is not None:
-            search.feed(*self._read(*target, window))
+            records, covered = self._read(*target, window)
+            search.feed([r for r in records if not within(skip, r.offset)], covered)
         if search.result is None:
             raise AssertionError("a search without a request has a result")
         return search.result

@@ -389,7 +389,13 @@ class Runtime:
         if span.end is not None and offset >= span.end:
             self._drain(track, key)
             return None
-        span.next = offset + 1
+        goes_on = span.past(offset)
+        if goes_on != offset:
+            span.next = max(span.next, goes_on)
+            if span.end is not None and span.next >= span.end:
+                self._drain(track, key)
+            return None
+        span.next = span.past(offset + 1)
         if span.filter is not None and span.filter.drops(message):
             if span.end is not None and span.next >= span.end:
                 self._drain(track, key)
@@ -517,6 +523,11 @@ class Runtime:
         if error is not None:
             raise error
 
+    def sought(self, track: Track, offset: int) -> None:
+        """Let the application read on from elsewhere; what nobody is to read may lie ahead."""
+        track.span.seek(offset)
+        self._near = _NOWHERE
+
     def asked(self, partitions: Iterable[TopicPartition]) -> None:
         """Let the application choose where to begin: ``assign`` inside its ``on_assign``."""
         for wanted in partitions:
@@ -525,7 +536,7 @@ class Runtime:
             if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
                 continue
             if wanted.offset >= 0:
-                track.span.seek(wanted.offset)
+                self.sought(track, wanted.offset)
             else:
                 self._asked[key] = wanted.offset
 

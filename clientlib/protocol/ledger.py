@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from clientlib.protocol.errors import LedgerUnknownError
+from clientlib.protocol.skips import Skip, clip, join, past
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Position
 
 
@@ -29,16 +30,17 @@ class ClosedEpoch:
 
     ``ends`` maps cluster, then partition, to the end of the epoch in the log that carries it
     there. A cluster without an entry has not been written yet; a partition without an entry in a
-    cluster's map was empty. ``skip`` maps them to offsets ``[first, end)`` *behind* the epoch's end
-    in the log of its cluster that nobody is to read: records that the dead cluster held and that
-    their producers have written again elsewhere.
+    cluster's map was empty. ``skip`` maps them to offsets that nobody is to read in the log which
+    carries the epoch's cluster there: in a copy what MM2 has sent twice; in the cluster's own log,
+    *behind* the epoch's end, records that it held when it died and that their producers have
+    written again elsewhere. ``late`` maps them to the records behind the end that nobody has
+    written again: they belong to the cluster's next epoch.
     """
 
     epoch: Epoch
     ends: Mapping[ClusterAlias, Mapping[int, Offset]]
-    skip: Mapping[ClusterAlias, Mapping[int, tuple[tuple[Offset, Offset], ...]]] = field(
-        default_factory=dict
-    )
+    skip: Mapping[ClusterAlias, Mapping[int, Skip]] = field(default_factory=dict)
+    late: Mapping[ClusterAlias, Mapping[int, Skip]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,24 @@ class Ledger:
             raise LedgerUnknownError(f"epoch {counter} has no ends on {cluster} yet")
         return max(start, entry.ends[cluster].get(partition, start))
 
-    def skipped(
-        self, partition: int, cluster: ClusterAlias, origin: ClusterAlias
-    ) -> tuple[tuple[Offset, Offset], ...]:
+    def start(self, counter: int, partition: int, cluster: ClusterAlias) -> Offset:
+        """Return where an epoch starts on ``cluster``: the end of its origin's epoch before it.
+
+        Raises LedgerUnknownError when that is not written yet; its own end need not be.
+        """
+        home = next(epoch.cluster for epoch in self.epochs if epoch.counter == counter)
+        begin: Offset = 0
+        for epoch in self.epochs:
+            if epoch.counter == counter:
+                break
+            if epoch.cluster == home:
+                begin = self.end(epoch.counter, partition, cluster, begin)
+        return begin
+
+    def skipped(self, partition: int, cluster: ClusterAlias, origin: ClusterAlias) -> Skip:
         """Return the offsets that nobody is to read in an origin's log on a cluster."""
         rows = (entry for entry in self.closed.values() if entry.epoch.cluster == origin)
-        found = (entry.skip.get(cluster, {}).get(partition, ()) for entry in rows)
-        return tuple(sorted(span for spans in found for span in spans))
+        return join(*(entry.skip.get(cluster, {}).get(partition, ()) for entry in rows))
 
     def ranges(self, partition: int, cluster: ClusterAlias) -> Iterator["Range"]:
         """Yield each epoch's range on ``cluster``, in the order in which a group reads them."""
@@ -96,24 +109,32 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a group may read now: the log of ``origin`` from ``at``, up to ``end`` if closed."""
+    """What a group may read now: the log of ``origin`` from ``at``, up to ``end`` if closed.
+
+    ``skip`` is what nobody is to read of the epoch's range.
+    """
 
     epoch: Epoch
     origin: ClusterAlias
     at: Offset
     end: Offset | None
+    skip: Skip = ()
 
 
 def gate(ledger: Ledger, position: Position, partition: int) -> Read:
-    """Return the first range that the group has not finished.
+    """Return the first range that the group has not finished; what is skipped is finished.
 
     Raises LedgerUnknownError when an end that decides it is not written yet.
     """
+    skips: dict[ClusterAlias, Skip] = {}
     for span in ledger.ranges(partition, position.cluster):
         origin = span.epoch.cluster
-        at = max(position.offsets.get(origin, 0), span.start)
+        if origin not in skips:
+            skips[origin] = ledger.skipped(partition, position.cluster, origin)
+        skip = skips[origin]
+        at = past(skip, max(position.offsets.get(origin, 0), span.start))
         if span.end is None or at < span.end:
-            return Read(span.epoch, origin, at, span.end)
+            return Read(span.epoch, origin, at, span.end, clip(skip, span.start, span.end))
     raise AssertionError("the last epoch of a ledger is open")  # pragma: no cover
 
 
@@ -129,11 +150,13 @@ class NeedsAlignment:
     """The position lies inside a range: the same record must be found in the other log.
 
     ``source`` and ``target`` are the range's bounds in the two logs; None is the log's end.
+    ``skips`` are what nobody is to read in them: no record there is the one that is looked for.
     """
 
     position: Offset
     source: tuple[Offset, Offset | None]
     target: tuple[Offset, Offset | None]
+    skips: tuple[Skip, Skip] = ((), ())
 
 
 def settle(
@@ -151,6 +174,10 @@ def settle(
     """
     there: Offset = 0
     begin: Offset = 0
+    skips = (
+        ledger.skipped(partition, source, origin),
+        ledger.skipped(partition, target, origin),
+    )
     pairs = zip(ledger.ranges(partition, source), ledger.ranges(partition, target), strict=True)
     for here, other in pairs:
         if here.epoch.cluster != origin:
@@ -158,13 +185,14 @@ def settle(
         if at <= here.start:
             return Settled(other.start)
         if here.end is None or other.end is None:
-            return NeedsAlignment(at, (here.start, None), (other.start, None))
+            return NeedsAlignment(at, (here.start, None), (other.start, None), skips)
         if at < here.end:
-            return NeedsAlignment(at, (here.start, here.end), (other.start, other.end))
+            bounds = (here.start, here.end), (other.start, other.end)
+            return NeedsAlignment(at, *bounds, skips)
         begin, there = here.end, other.end
     if at == begin:
         return Settled(there)
-    return NeedsAlignment(at, (begin, None), (there, None))
+    return NeedsAlignment(at, (begin, None), (there, None), skips)
 
 
 def settle_lost(
@@ -182,6 +210,10 @@ def settle_lost(
     """
     begin: Offset = 0
     there: Offset = 0
+    skips = (
+        ledger.skipped(partition, source, origin),
+        ledger.skipped(partition, target, origin),
+    )
     for other in ledger.ranges(partition, target):
         if other.epoch.cluster != origin:
             continue
@@ -190,12 +222,14 @@ def settle_lost(
         row = ledger.closed.get(other.epoch.counter)
         known = other.end is not None and (row is None or source in row.ends)
         if not known:
-            return NeedsAlignment(at, (begin, None), (other.start, other.end))
+            return NeedsAlignment(at, (begin, None), (other.start, other.end), skips)
         end = ledger.end(other.epoch.counter, partition, source, begin)
         if at < end:
-            return NeedsAlignment(at, (begin, end), (other.start, other.end))
+            return NeedsAlignment(at, (begin, end), (other.start, other.end), skips)
         begin, there = end, other.end or 0
-    return Settled(there) if at <= begin else NeedsAlignment(at, (begin, None), (there, None))
+    if at <= begin:
+        return Settled(there)
+    return NeedsAlignment(at, (begin, None), (there, None), skips)
 
 
 Align = Callable[[ClusterAlias, NeedsAlignment], Offset]

@@ -27,6 +27,7 @@ from failover.cli.invocation import CONFIG_VARIABLE, Form, Invocation
 from failover.cli.lab import lab_app
 from failover.cli.plan import plan
 from failover.cli.preflight import preflight
+from failover.cli.rejoin import rejoin
 from failover.cli.report import report
 from failover.cli.resume import resume
 from failover.cli.status import status
@@ -157,6 +158,7 @@ for verb in (
     failback,
     abort,
     resume,
+    rejoin,
     report,
     history,
 ):

@@ -9,7 +9,15 @@ from typing import Any
 
 from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.ledger import ClosedEpoch
-from clientlib.protocol.state import Phase, State, View, run_record
+from clientlib.protocol.skips import Skip
+from clientlib.protocol.state import (
+    Phase,
+    State,
+    View,
+    decode_spans,
+    encode_spans,
+    run_record,
+)
 from clientlib.protocol.types import Epoch, Offset, Partition
 from failover.core.estimate import Estimate
 from failover.core.machine import Growth, Run, RunPhase
@@ -47,6 +55,7 @@ def encode(run: Run) -> dict[str, Any]:
         "owed": {topic: [_encode_closed(c) for c in rows] for topic, rows in run.owed.items()},
         "ends": _encode_offsets(run.ends),
         "copies": _encode_offsets(run.copies),
+        "skips": encode_skips(run.skips),
         "times": dict(run.times),
         "intent": run.intent,
         "pending": list(run.pending),
@@ -86,6 +95,7 @@ def decode(scope: str, ident: str, sequence: int, body: Body) -> Run:
             owed={t: tuple(_decode_closed(c) for c in rows) for t, rows in body["owed"].items()},
             ends=_decode_offsets(body["ends"]),
             copies=_decode_offsets(body["copies"]),
+            skips=decode_skips(body.get("skips", {})),
             times={str(name): int(at) for name, at in body["times"].items()},
             intent=bool(body["intent"]),
             pending=tuple(body["pending"]),
@@ -157,21 +167,40 @@ def _decode_state(scope: str, body: Body) -> State:
 
 def _encode_closed(entry: ClosedEpoch) -> dict[str, Any]:
     ends = {c: {str(p): end for p, end in by.items()} for c, by in entry.ends.items()}
-    skip = {
-        c: {str(p): [list(span) for span in spans] for p, spans in by.items()}
-        for c, by in entry.skip.items()
+    return {
+        "epoch": list(entry.epoch),
+        "ends": ends,
+        "skip": encode_spans(entry.skip),
+        "late": encode_spans(entry.late),
     }
-    return {"epoch": list(entry.epoch), "ends": ends, "skip": skip}
 
 
 def _decode_closed(body: Body) -> ClosedEpoch:
     counter, cluster = body["epoch"]
     ends = {c: {int(p): int(end) for p, end in by.items()} for c, by in body["ends"].items()}
-    skip = {
-        c: {int(p): tuple((int(a), int(b)) for a, b in spans) for p, spans in by.items()}
-        for c, by in body.get("skip", {}).items()
+    skip, late = decode_spans(body.get("skip", {})), decode_spans(body.get("late", {}))
+    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends, skip, late)
+
+
+def _spans(raw: Iterable[Iterable[int]]) -> Skip:
+    return tuple((int(first), int(end)) for first, end in raw)
+
+
+def encode_skips(skips: Mapping[Partition, Skip]) -> dict[str, dict[str, list[list[int]]]]:
+    """Return spans by partition as plain JSON values."""
+    by_topic: dict[str, dict[str, list[list[int]]]] = {}
+    for (topic, number), spans in sorted(skips.items()):
+        by_topic.setdefault(topic, {})[str(number)] = [list(span) for span in spans]
+    return by_topic
+
+
+def decode_skips(body: Body) -> dict[Partition, Skip]:
+    """Take apart what `encode_skips` made."""
+    return {
+        Partition(str(topic), int(number)): _spans(spans)
+        for topic, by in body.items()
+        for number, spans in by.items()
     }
-    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends, skip)
 
 
 def _encode_offsets(offsets: Mapping[Partition, Offset]) -> dict[str, dict[str, int]]:

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from clientlib.protocol.errors import FailoverError
 from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from failover.core.estimate import Estimate
@@ -118,6 +119,13 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Diverged:
+    """The target had been given up, and its logs contradict the ledger: ``what`` names them."""
+
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClosingAcknowledged:
     """Both sides have acknowledged that writes close."""
 
@@ -150,9 +158,13 @@ class EndsRead:
 
 @dataclass(frozen=True, slots=True)
 class CopyHolds:
-    """The target holds every record up to the ends; ``copies`` are the ends of its copies."""
+    """The target holds every record up to the ends; ``copies`` are the ends of its copies.
+
+    ``skips`` is what the copies repeat below their ends.
+    """
 
     copies: Mapping[Partition, Offset]
+    skips: Mapping[Partition, Skip] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +252,7 @@ class Interrupted:
 Event: TypeAlias = (
     Prepared
     | Pending
+    | Diverged
     | ClosingAcknowledged
     | ClosedWithout
     | CopiesSettled
@@ -277,6 +290,7 @@ _UNDO_STOP = Row(_P.UNDOING, "stopped by the operator; writes reopen on the old 
 TRANSITIONS: Mapping[tuple[RunPhase, type], Row] = {
     (_P.PREPARING, Pending): Row(_P.PREPARING, "topics are being prepared"),
     (_P.PREPARING, Prepared): Row(_P.CLOSING, "prepared; closing writes"),
+    (_P.PREPARING, Diverged): Row(_P.UNDONE, "the target diverged; nothing was closed"),
     (_P.PREPARING, DeadlinePassed): Row(_P.UNDONE, "not prepared in time; nothing was closed"),
     (_P.PREPARING, Interrupted): Row(_P.UNDONE, "stopped by the operator; nothing was closed"),
     (_P.PREPARING, WriteFailed): Row(_P.UNDONE, "the journal was refused; nothing was closed"),
@@ -345,10 +359,10 @@ class Run:
     """One execution of a switch: everything that another process needs to go on with it.
 
     ``base`` is the state that the run was planned on. ``ends`` and ``copies`` are by logical
-    partition: where T[p] ends on the source, and where its copy ends on the target. ``times`` says
-    when each phase was entered last (Unix ms). ``cause`` is why it is undone, if it is. Of an
-    unplanned switch: what it may lose as estimated before, and what producers have ``replayed``
-    and declared ``lost`` after it.
+    partition: where T[p] ends on the source, and where its copy ends on the target; ``skips`` is
+    what the copies repeat. ``times`` says when each phase was entered last (Unix ms). ``cause`` is
+    why it is undone, if it is. Of an unplanned switch: what it may lose as estimated before, and
+    what producers have ``replayed`` and declared ``lost`` after it.
     """
 
     id: str
@@ -359,6 +373,7 @@ class Run:
     owed: Mapping[str, tuple[ClosedEpoch, ...]] = field(default_factory=dict)
     ends: Mapping[Partition, Offset] = field(default_factory=dict)
     copies: Mapping[Partition, Offset] = field(default_factory=dict)
+    skips: Mapping[Partition, Skip] = field(default_factory=dict)
     times: Mapping[str, int] = field(default_factory=dict)
     intent: bool = False
     pending: tuple[str, ...] = ()
@@ -461,7 +476,9 @@ def _take(run: Run, event: Event) -> Run:
             run = replace(run, topics=topics, owed=owed)
         case EndsRead(ends):
             run = replace(run, ends=ends)
-        case CopyHolds(copies) | CopiesSettled(copies):
+        case CopyHolds(copies, skips):
+            run = replace(run, copies=copies, skips=skips)
+        case CopiesSettled(copies):
             run = replace(run, copies=copies)
         case ProducersQuiesced(warnings) | EndsConfirmed(warnings):
             run = replace(run, warnings=(*run.warnings, *warnings))
@@ -480,6 +497,8 @@ def _blame(run: Run, event: Event) -> Run:
     match event:
         case EndsGrew(growth):
             run = replace(run, growth=growth, cause="rogue-writer")
+        case Diverged(what):
+            run = replace(run, cause="diverged", detail="; ".join(what))
         case WriteFailed(why) | OutcomeUnknown(why):
             run = replace(run, cause=run.cause or "unreachable", detail=why)
         case Interrupted(why):

@@ -1,6 +1,7 @@
 """Reads windows of records from any log, several logs at once, over consumers that stay open.
 
-Everything is read as MM2 reads it by default (read_uncommitted): what it copied is what we compare.
+An origin is read as MM2 reads it by default (read_uncommitted): what it copied is what we compare.
+A copy is read as read_committed: what MM2 in exactly-once mode has aborted is no part of it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from failover.io.ports import Records, Window
 from failover.io.retry import prepare_reader
 
 _BATCH = 500
+_FEW = 64
 _LOG_APPEND_TIME = 2
 
 
@@ -49,25 +51,30 @@ class KafkaLogReader:
     def __init__(self, settings: Settings, *, timeout_s: float = 5.0) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self._consumers: dict[ClusterAlias, Consumer] = {}
+        self._consumers: dict[tuple[ClusterAlias, bool, bool], Consumer] = {}
 
-    def warm(self, alias: ClusterAlias, topics: Iterable[str]) -> None:
+    def warm(self, alias: ClusterAlias, topics: Iterable[str], *, committed: bool = False) -> None:
         """Fetch the topics' metadata: the first read of an unknown topic waits 0.8 s."""
         cluster = self._settings.cluster(alias)
-        consumer = self._consumer(cluster)
+        consumer = self._consumer(cluster, committed=committed)
         for topic in topics:
             for attempt in prepare_reader():
                 with attempt:
                     _check_topic(consumer, cluster, topic, self._timeout_s)
 
     def read(
-        self, alias: ClusterAlias, windows: Mapping[Partition, Window]
+        self,
+        alias: ClusterAlias,
+        windows: Mapping[Partition, Window],
+        *,
+        committed: bool = False,
     ) -> Mapping[Partition, Records]:
         """See `LogReader`. Raises ClusterUnreachableError or TimedOutError."""
         if not windows:
             return {}
         cluster = self._settings.cluster(alias)
-        consumer = self._consumer(cluster)
+        many = any(window.limit > _FEW for window in windows.values())
+        consumer = self._consumer(cluster, committed=committed, many=many)
         readings = {part: _Reading(window, window.start) for part, window in windows.items()}
         try:
             consumer.assign([TopicPartition(p.topic, p.number, r.at) for p, r in readings.items()])
@@ -101,22 +108,26 @@ class KafkaLogReader:
                 if part is not None and readings[part].done:
                     waiting.discard(part)
 
-    def _consumer(self, cluster: Cluster) -> Consumer:
-        if cluster.alias not in self._consumers:
-            self._consumers[cluster.alias] = Consumer(
+    def _consumer(
+        self, cluster: Cluster, *, committed: bool = False, many: bool = False
+    ) -> Consumer:
+        key = (cluster.alias, committed, many)
+        if key not in self._consumers:
+            self._consumers[key] = Consumer(
                 {
                     **quiet(cluster.client),
                     "group.id": "failover-reader",  # demanded; nothing is committed
                     "enable.auto.commit": False,
                     "enable.partition.eof": True,
-                    "isolation.level": "read_uncommitted",
+                    "isolation.level": "read_committed" if committed else "read_uncommitted",
                     "auto.offset.reset": "earliest",
                     "fetch.wait.max.ms": 10,
-                    "fetch.message.max.bytes": 8_192,  # a few records are wanted, from many logs
+                    # mostly a few records are wanted, from many logs
+                    "fetch.message.max.bytes": 1_048_576 if many else 8_192,
                     "error_cb": lambda _: None,
                 }
             )
-        return self._consumers[cluster.alias]
+        return self._consumers[key]
 
 
 def _check_topic(consumer: Consumer, cluster: Cluster, topic: str, timeout_s: float) -> None:

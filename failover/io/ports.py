@@ -167,14 +167,18 @@ class Records:
 class LogReader(Protocol):
     """Reads records of any log; positions of no group are touched."""
 
-    def warm(self, alias: ClusterAlias, topics: Iterable[str]) -> None:
+    def warm(self, alias: ClusterAlias, topics: Iterable[str], *, committed: bool = False) -> None:
         """Prepare for quick reads of these topics."""
         ...
 
     def read(
-        self, alias: ClusterAlias, windows: Mapping[Partition, Window]
+        self,
+        alias: ClusterAlias,
+        windows: Mapping[Partition, Window],
+        *,
+        committed: bool = False,
     ) -> Mapping[Partition, Records]:
-        """Read one window of each log, all of them at once."""
+        """Read one window of each log, all of them at once; ``committed``: as read_committed."""
         ...
 
 

@@ -31,16 +31,27 @@ def switched(result: RunResult) -> None:
     assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
 
 
-def test_left_is_killed_under_load_and_nothing_is_lost_or_repeated(app: Application) -> None:
+def give_up_left(app: Application) -> RunResult:
+    """Kill LEFT at a random moment under load, and go on at RIGHT."""
+    moment = random.random()
+    log.info("LEFT is killed after another %.3f s", moment)
+    work_on(moment)
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    switched(result)
+    return result
+
+
+def test_left_is_killed_under_load_comes_back_and_takes_over_again(app: Application) -> None:
     app.produce(2, rate=500)
     app.consume(3, commit="batch")
     app.wait_flowing()
-    work_on(random.random())
-    app.lab.kill("LEFT")
     try:
-        switched(app.emergency("RIGHT"))
-        work_on(2.0)
+        give_up_left(app)
+        work_on(1.0)
     finally:
         app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(1.0)
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()

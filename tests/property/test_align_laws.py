@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from clientlib.protocol.align import Alignment, AlignRequest, AtMost, Exact, NotYet, Span
 from clientlib.protocol.mm2_records import OffsetSync
-from clientlib.protocol.range_match import RangeMatch
 from clientlib.protocol.syncs import Bracket, SyncIndex
 from tests.unit.alignment import Log, World, safe_index
 
@@ -179,17 +178,3 @@ def test_brackets_from_offset_syncs_never_lead_past(
     )
     bounded = not syncs.rewinds()
     check_not_past(world, position, world.align(request), bounded=bounded)
-
-
-@LAWS
-@given(forward(), st.integers(1, 24))
-def test_a_range_is_complete_only_if_the_copy_ends_with_its_last_record(
-    logs: tuple[Log, Log, int], period: int
-) -> None:
-    source, target, _ = logs
-    world = World(source, target, lambda index: index % period)
-    found = world.match(RangeMatch(Span(0, end(source)), Span(0, end(target))))
-    if period >= len(source):
-        assert found.complete is bool(target and target[-1][1] == source[-1][1])
-    elif found.complete:
-        assert len(target) >= len(source)

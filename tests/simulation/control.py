@@ -318,10 +318,12 @@ class SimAdmin(Port):
 class SimReader(Port):
     """`LogReader` over the fake logs."""
 
-    def warm(self, alias: str, topics: Iterable[str]) -> None:
+    def warm(self, alias: str, topics: Iterable[str], *, committed: bool = False) -> None:
         pass
 
-    def read(self, alias: str, windows: Mapping[Partition, Window]) -> Mapping[Partition, Records]:
+    def read(
+        self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
+    ) -> Mapping[Partition, Records]:
         logs = self._world.clusters[alias].logs
         return self._call(
             lambda: {

@@ -42,6 +42,8 @@ class Plan:
     source_markers: bool
     mirror_lag_s: float
     mirror_stops: int
+    mirror_kills: int
+    mirror_flush_s: float
 
 
 class Faults:
@@ -119,6 +121,8 @@ def draw_plan(sim: Scheduler) -> Plan:
         source_markers=rng.random() < 0.15,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3)),
         mirror_stops=0 if calm else rng.choice((0, 0, 1, 2)),
+        mirror_kills=0 if calm else rng.choice((0, 0, 1, 3)),
+        mirror_flush_s=rng.choice((1.0, 5.0, 60.0)),
     )
 
 

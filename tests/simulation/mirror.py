@@ -29,7 +29,9 @@ class _Flow:
     topic: str
     number: int
     at: int = 0
-    copied: int = 0
+    flushed: int = 0
+    flushes: int = 0
+    reached: int = 0
     busy: bool = False
     last: tuple[int, int] | None = None
     synced: int | None = None
@@ -37,13 +39,36 @@ class _Flow:
 
 
 class Mirror:
-    """All flows. ``stopped_until`` pauses everything; ``markers`` is exactly-once mode."""
+    """All flows. ``stopped_until`` pauses everything; ``markers`` is exactly-once mode.
 
-    def __init__(self, world: World, *, markers: bool, lag_s: float) -> None:
+    Its own offsets are flushed every ``flush_s``: killed, it goes on where it flushed them last,
+    and sends again what it had sent since. In exactly-once mode it flushes with what it sends.
+    """
+
+    def __init__(self, world: World, *, markers: bool, lag_s: float, flush_s: float) -> None:
         self._world, self._markers, self._lag_s = world, markers, lag_s
+        self._flush_s = flush_s
         self._flows: dict[tuple[str, str, int], _Flow] = {}
         self.stopped_until = 0.0
         self.copied = 0
+
+    def kill(self, seconds: float) -> None:
+        """SIGKILL, and a restart ``seconds`` later: what the tasks knew is forgotten."""
+        self.stopped_until = max(self.stopped_until, self._world.sim.now + seconds)
+        for flow in self._flows.values():
+            self._flush(flow)
+            flow.last = flow.synced = flow.delayed = None
+            if not self._markers:
+                flow.at = flow.flushed
+                if flow.at < flow.reached:
+                    self._world.count("flows sent again")
+                    self._wake(flow)
+
+    def _flush(self, flow: _Flow) -> None:
+        """Take note of the last flush that is over; asked before every move of the flow."""
+        due = int(self._world.sim.now / self._flush_s)
+        if due > flow.flushes:
+            flow.flushes, flow.flushed = due, flow.at
 
     def look(self, source: str, topic: str) -> None:
         """Follow the partitions of a cluster's own topic."""
@@ -77,13 +102,17 @@ class Mirror:
             clusters[flow.source].logs[flow.topic][flow.number],
             target.logs[name][flow.number],
         )
+        self._flush(flow)
         upto = min(log.end, flow.at + sim.rng.randrange(1, _BATCH))
+        if flow.at < flow.reached:
+            self._world.count("batches sent again")
         for offset in range(flow.at, upto):
             record = log.entries[offset]
             if record is not None:
                 self._sync(flow, offset, copy.append(record))
                 self.copied += 1
         flow.at = upto
+        flow.reached = max(flow.reached, upto)
         if self._markers:
             copy.append(None)
             if flow.delayed is not None:

@@ -133,6 +133,11 @@ def late_commit_accepted() -> AbstractContextManager[Any]:
     return patch.object(Span, "accepts", lambda self, offset: True)
 
 
+def repeats_ignored() -> AbstractContextManager[Any]:
+    """What MM2 has sent twice is read twice."""
+    return patch.object(ledgers.Ledger, "skipped", lambda self, *a: ())
+
+
 def _all(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     stack = ExitStack()
     for one in patches:
@@ -152,5 +157,6 @@ MUTANTS: Mapping[str, Mutant] = {
         commit_before_intent,
         taken_past_the_released_cluster,
         late_commit_accepted,
+        repeats_ignored,
     )
 }

@@ -67,6 +67,8 @@ class Run:
             sim.after(sim.between(1.0, span), self._producer_fault)
         for _ in range(plan.mirror_stops):
             sim.after(sim.between(1.0, span), self._mirror_fault)
+        for _ in range(plan.mirror_kills):
+            sim.after(sim.between(1.0, span), self._mirror_kill)
         self.operator = Operator(self.world)
 
     def start(self, spec: GroupSpec, at: int) -> None:
@@ -118,6 +120,11 @@ class Run:
         if not self.world.faults.over:
             self.world.count("mirror stops")
             self.world.mirror.stopped_until = self.sim.now + self.sim.between(0.5, 6.0)
+
+    def _mirror_kill(self) -> None:
+        if not self.world.faults.over:
+            self.world.count("mirror kills")
+            self.world.mirror.kill(self.sim.rng.choice((0.0, 0.3, 3.0)))
 
     # -- the end ---------------------------------------------------------------------------
 

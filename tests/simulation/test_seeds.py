@@ -27,6 +27,8 @@ MUST_HAPPEN = (
     "producer stalls",
     "producer crashes",
     "mirror stops",
+    "mirror kills",
+    "batches sent again",
     "tool crashes",
     "tools without sight",
     "cuts after a commit",

@@ -40,7 +40,12 @@ class World:
         self.events: list[Event] = []
         self.nudges: dict[Process, Callable[[], None]] = {}
         self.clusters = {alias: Cluster(alias, self, sim) for alias in (LEFT, RIGHT)}
-        self.mirror = Mirror(self, markers=self.plan.markers, lag_s=self.plan.mirror_lag_s)
+        self.mirror = Mirror(
+            self,
+            markers=self.plan.markers,
+            lag_s=self.plan.mirror_lag_s,
+            flush_s=self.plan.mirror_flush_s,
+        )
         self.tools = 0
         self.unreachable = ""
         self.cut_until: dict[str, float] = {}

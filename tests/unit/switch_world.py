@@ -294,10 +294,12 @@ class Reader:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def warm(self, alias: str, topics: Iterable[str]) -> None:
+    def warm(self, alias: str, topics: Iterable[str], *, committed: bool = False) -> None:
         pass
 
-    def read(self, alias: str, windows: Mapping[Partition, Window]) -> Mapping[Partition, Records]:
+    def read(
+        self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
+    ) -> Mapping[Partition, Records]:
         def one(part: Partition, window: Window) -> Records:
             log = self._world.clusters[alias].logs[part.topic][part.number]
             return Records(tuple(log[window.start : window.end][: window.limit]))

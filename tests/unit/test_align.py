@@ -13,7 +13,6 @@ from clientlib.protocol.align import (
     Unknown,
     fingerprint,
 )
-from clientlib.protocol.range_match import RangeMatch
 from clientlib.protocol.syncs import Bracket, Pair
 from tests.unit.alignment import World, numbered
 
@@ -260,42 +259,6 @@ def test_a_fingerprint_knows_no_offset_and_may_ignore_the_timestamp() -> None:
     assert fingerprint(moved) == fingerprint(BASE)
     assert len(fingerprint(BASE)) == 16
     assert fingerprint(stamped, use_timestamp=False) == fingerprint(BASE, use_timestamp=False)
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "end", "complete"),
-    [
-        (range(5000), range(5000), 5000, True),
-        (range(5000), range(4999), 4999, False),
-        (range(100), [*range(60), *range(40, 100)], 120, True),
-        (range(100), [*range(100), *range(40, 80)], 140, False),
-        (range(100), range(50, 100), 50, False),
-        ([], [], 0, True),
-    ],
-)
-def test_range_match(source: range, target: list[int], end: int, complete: bool) -> None:
-    world = World(numbered(source), numbered(target))
-    found = world.match(RangeMatch(Span(0, len(source)), Span(0, end)))
-    assert found.complete is complete
-
-
-def test_a_recreated_topic_of_which_only_the_end_was_copied_is_found_out() -> None:
-    world = World(numbered(range(5000)), numbered(range(3000, 5000)))
-    pairs = [Pair(3000, 0), Pair(4900, 1900)]
-    found = world.match(RangeMatch(Span(0, 5000), Span(0, 2000), pairs))
-    assert (found.complete, found.reason) == (False, "the first records differ")
-
-
-def test_range_match_with_gaps_needs_every_sync() -> None:
-    source = [(index + index // 10, index) for index in range(3000)]
-    target = numbered(range(3000))
-    pairs = [Pair(source[index][0], index) for index in range(0, 3000, 50)]
-    world = World(source, target)
-    spans = (span(source), span(target))
-    assert world.match(RangeMatch(*spans, pairs)).complete
-    assert not world.match(RangeMatch(*spans)).complete
-    assert not world.match(RangeMatch(*spans, [*pairs[:-1], Pair(2000, 2600)])).complete
-    assert not world.match(RangeMatch(spans[0], Span(0, 2999), pairs)).complete
 
 
 def test_without_timestamps_a_lone_match_proves_nothing() -> None:
