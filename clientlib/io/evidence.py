@@ -125,6 +125,11 @@ class EvidenceReader:
 
     def _silent(self, epoch: int) -> list[str]:
         """Return the living members that have not said their final word about the lost cluster."""
+        over = self._known.handed_over
+        return sorted(ident for ident in self._members() if over.get(ident, 0) < epoch)
+
+    def _members(self) -> list[str]:
+        """Return the members that the group has on this cluster, by what they call themselves."""
         if self._admin is None:
             self._admin = AdminClient(helper_conf(self._cluster, "group"))
         asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
@@ -132,8 +137,7 @@ class EvidenceReader:
             members = asked[self._group].result(timeout=_ANSWER_S).members
         except TimeoutError as error:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
-        over = self._known.handed_over
-        return sorted(m.client_id for m in members if over.get(m.client_id, 0) < epoch)
+        return [member.client_id for member in members]
 
     def _read_on(self) -> None:
         """Read the progress topic from where the last call stopped to its end."""
