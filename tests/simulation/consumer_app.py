@@ -20,7 +20,8 @@ from tests.simulation.cluster import SCOPE
 from tests.simulation.control import SimWatch
 from tests.simulation.group import Group
 from tests.simulation.jobs import SimJobs
-from tests.simulation.member import FakeMember, FakeMessage, Rebalance
+from tests.simulation.member import FakeMember, Rebalance, SimPatience
+from tests.simulation.message import FakeMessage
 from tests.simulation.world import NAMING
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class ConsumerApp:
             watch=self.watch,
             clock=SimClock(self.sim, self.process),
             reset=lambda *_: None,
+            waiting=SimPatience(self._given_up),
         )
         self.runtime.app = self
         self.runtime.callbacks = Callbacks(self, self._on_assign, self._on_revoke)
@@ -103,6 +105,10 @@ class ConsumerApp:
 
     def _committed(self, error: Any, tps: list[TopicPartition]) -> None:
         self.runtime.on_commit(error, tps)
+
+    def _given_up(self, alias: str) -> bool:
+        state = self.watch.view().state
+        return state is not None and state.lost == alias
 
     def _rebalance(self, alias: str) -> Rebalance:
         def on_assign(tps: list[TopicPartition]) -> None:
@@ -163,7 +169,8 @@ class ConsumerApp:
         self.closed = True
         self.sim.log(self.process.name, "leaves")
         for cluster in self.world.clusters.values():
-            cluster.clients.pop(self.process.name, None)
+            if cluster.answers:
+                cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
         self.process.kill()
 
@@ -181,7 +188,8 @@ class ConsumerApp:
                 seen=self.runtime.seen,
             )
             registration = Registration(client, self.world.now_ms)
-            self.world.clusters[state.active].clients[client.id] = registration
+            if self.world.clusters[state.active].answers:
+                self.world.clusters[state.active].clients[client.id] = registration
         self.sim.after(1.0 if state is not None else 0.1, self._register, self.process, main=False)
 
     def wake(self) -> None:

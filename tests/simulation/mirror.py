@@ -95,6 +95,9 @@ class Mirror:
         if self.stopped_until > sim.now:
             self._wake(flow)
             return
+        for side in (flow.source, flow.target):
+            if clusters[side].when_back(lambda: self._wake(flow)):
+                return
         target = clusters[flow.target]
         name = f"{flow.source}.{flow.topic}"
         target.create(name, len(clusters[flow.source].logs[flow.topic]))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from clientlib import producer as producer_module
+from clientlib.io import copies as copies_module
+from clientlib.io import fast_path as fast_path_module
 from clientlib.io import registry as registry_module
+from clientlib.io import rescue as rescue_module
 from failover.checkers import Committed, Expected, History, Verdict, judge
 from tests.simulation.clock import Process, Scheduler, SimClock, StuckError
 from tests.simulation.consumer_app import ConsumerApp
-from tests.simulation.producer_app import ProducerApp
+from tests.simulation.jobs import SimLogs
+from tests.simulation.producer_app import ProducerApp, handle_of
 from tests.simulation.tool import Operator
 from tests.simulation.world import World
 
@@ -185,7 +189,13 @@ def _first_vectors(
 def virtual_time(run: Run) -> Iterator[None]:
     """Let the two shells that read the clock themselves read the virtual one."""
     clock = SimClock(run.sim, Process("clock"))
-    with patch.object(registry_module, "time", clock), patch.object(producer_module, "time", clock):
+    with ExitStack() as stack:
+        for module in (registry_module, producer_module, rescue_module):
+            stack.enter_context(patch.object(module, "time", clock))
+        for module in (producer_module, fast_path_module):
+            stack.enter_context(patch.object(module, "monotonic", clock.now))
+        stack.enter_context(patch.object(producer_module, "Producer", handle_of))
+        stack.enter_context(patch.object(copies_module, "LogReader", lambda _: SimLogs(run.world)))
         yield
 
 

@@ -87,12 +87,12 @@ class Tool(Port):
         self.process.kill()
         self._ended(result)
 
-    def _observe(self) -> Snapshot:
+    def _observe(self, given_up: frozenset[str] = frozenset()) -> Snapshot:
         def look() -> Snapshot:
             clusters = {
                 alias: ClusterSnapshot(
                     alias,
-                    reachable=True,
+                    reachable=cluster.answers and alias not in given_up,
                     topics={
                         name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
                         for name, logs in cluster.logs.items()
@@ -100,7 +100,7 @@ class Tool(Port):
                 )
                 for alias, cluster in self._world.clusters.items()
             }
-            view = merge(c.view for c in self._world.clusters.values())
+            view = merge(c.view for c in self._world.clusters.values() if c.answers)
             return Snapshot(SCOPE, self._world.now_ms, clusters, view=view)
 
         return self._call(look)

@@ -18,7 +18,7 @@ from tests.simulation.mirror import Mirror
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulation.member import FakeMessage
+    from tests.simulation.message import FakeMessage
 
 LEFT, RIGHT = "LEFT", "RIGHT"
 CONFIG = {
@@ -75,8 +75,8 @@ class World:
     def other(self, alias: str) -> str:
         return RIGHT if alias == LEFT else LEFT
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, many: int = 1) -> None:
+        self.counts[what] += many
 
     def nudge(self, process: Process) -> None:
         act = self.nudges.get(process)
@@ -120,6 +120,13 @@ class World:
         self.counts["delivered"] += 1
         where = (group, message.cluster, message.topic(), message.partition())
         self._given[where] = max(self._given.get(where, 0), message.offset() + 1)
+
+    def recovered(self, process: Process, job: Any, done: Any) -> None:
+        """A position of the lost cluster was looked for."""
+        self.sim.log(process.name, f"recovers {job.key}: {done.found}"[:400])
+        for one, _ in (done.found or {}).values():
+            self.count(f"recovered by {one.by}")
+            self.count("recovered beyond the copy", one.beyond)
 
     def aligned(self, job: Any, done: Any) -> None:
         """An alignment has ended."""
