@@ -27,6 +27,8 @@ from tests.simulation.world import NAMING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clientlib.io.ports import Publish
+
     from clientlib.core.tracker import Span
     from clientlib.protocol.types import Partition
     from tests.simulation.faults import GroupSpec
@@ -42,8 +44,14 @@ class ObservedRuntime(Runtime):
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
         keys = [(span.topic, partition.number) for partition, span in spans.items()]
+        kept = [key for key in keys if self._handed_over(key)]
         super()._stop(spans, lost=lost)
-        self.app.gave_up(keys)
+        self.app.gave_up([key for key in keys if key not in kept])
+
+    def _handed_over(self, key: tuple[str, int]) -> bool:
+        """Say whether what is committed travels by a report, which counts when it is written."""
+        track = self.tracks.get(key)
+        return track is not None and track.cluster == self._commits.lost
 
 
 class ConsumerApp:
@@ -75,6 +83,7 @@ class ConsumerApp:
             waiting=SimPatience(self._given_up),
         )
         self.runtime.app = self
+        self.jobs.on_written = self._reported
         self.runtime.callbacks = Callbacks(self, self._on_assign, self._on_revoke)
         self._ticket = 0
         self._due = 0.0
@@ -343,6 +352,17 @@ class ConsumerApp:
                 self._commit(None)
             finally:
                 self._in_callback = False
+
+    def _reported(self, job: Publish) -> None:
+        """A hand-over stands: what was read of a lost cluster is committed by it, and given up."""
+        if not job.handed_over:
+            return
+        for part, progress in job.parts.items():
+            names = {o: NAMING.log_name(o, part.topic, job.cluster) for o in progress.offsets}
+            items = [(names[o], part.number, at, "") for o, at in progress.offsets.items()]
+            self.world.committed(job.cluster, self.spec.name, self.process, items)
+            if progress.log:
+                self.gave_up([(names[progress.log], part.number)])
 
     def gave_up(self, keys: list[tuple[str, int]]) -> None:
         now, group = self.world.stamp, self.spec.name

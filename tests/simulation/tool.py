@@ -10,7 +10,7 @@ from failover.core.snapshot import ClusterSnapshot, Snapshot, TopicInfo
 from failover.engine import Orchestrator
 from failover.io.ports import Ports
 from tests.simulation.clock import Killed, Process, SimClock
-from tests.simulation.cluster import SCOPE
+from tests.simulation.cluster import SCOPE, Cluster
 from tests.simulation.control import Port, Sight, SimAdmin, SimReader, SimStore
 from tests.simulation.world import SETTINGS
 
@@ -29,7 +29,13 @@ class Tool(Port):
     number = 0
 
     def __init__(
-        self, world: World, command: Command, to: str, ended: Callable[[RunResult | None], None]
+        self,
+        world: World,
+        command: Command,
+        to: str,
+        ended: Callable[[RunResult | None], None],
+        *,
+        emergency: bool = False,
     ) -> None:
         world.tools += 1
         process = Process(f"tool{world.tools}", on_death=self._died)
@@ -59,9 +65,17 @@ class Tool(Port):
             new_id=lambda now_ms: f"{now_ms:015d}-{number:03d}",
         )
         timeout = sim.rng.choice((3.0, 8.0, 15.0))
-        request = SwitchRequest(SCOPE, to, timeout_s=timeout)
+        request = SwitchRequest(
+            SCOPE,
+            to,
+            timeout_s=timeout,
+            emergency=emergency,
+            allow_data_loss=emergency,
+            old_side_alive=emergency and sim.chance(0.3),
+        )
         self.execution = orchestrator.start(command, request)
-        sim.log(process.name, f"{command} --to {to} --timeout {timeout}")
+        how = " --emergency" if emergency else ""
+        sim.log(process.name, f"{command} --to {to} --timeout {timeout}{how}")
         sim.after(0.0, self._step, process)
 
     def _died(self) -> None:
@@ -119,11 +133,17 @@ class Operator:
 
     def _next(self) -> None:
         world = self._world
+        if not self._active.answers:
+            self._start("switch")
+            return
         wanted = 1 + world.plan.switches - self._left
         if world.state().epoch.counter > wanted:
             self._left -= 1
         if self._left <= 0 or self._attempts > 3 * world.plan.switches:
-            self.finish()
+            if world.disasters is not None and not world.disasters.happened:
+                self._sim.after(self._sim.between(0.2, 1.5), self._next)
+            else:
+                self.finish()
             return
         self._attempts += 1
         self._start("switch")
@@ -134,7 +154,10 @@ class Operator:
         self._running += 1
         world, sim = self._world, self._sim
         to = world.other(world.state().active)
-        tool = Tool(world, command, to, self._ended)
+        emergency = command == "switch" and not self._active.answers
+        if emergency:
+            world.count("unplanned switches tried")
+        tool = Tool(world, command, to, self._ended, emergency=emergency)
         if sim.chance(world.plan.tool_faults) and not world.faults.over:
             tool.process.fuse = int(sim.between(1, 14) ** sim.between(0.5, 2.0)) + 1
         elif sim.chance(world.plan.tool_faults / 4):
@@ -161,9 +184,15 @@ class Operator:
 
     def _clear(self) -> None:
         if not self._running and not self.settled:
-            self._start("resume")
+            self._start("resume" if self._active.answers else "switch")
 
     @property
     def settled(self) -> bool:
         """Whether nothing is under way and writes are open."""
-        return self.done and not self._running and self._world.state().phase is Phase.ACTIVE
+        open_ = self._world.state().phase is Phase.ACTIVE and self._active.answers
+        return self.done and not self._running and open_
+
+    @property
+    def _active(self) -> Cluster:
+        """The cluster that is active, whether anybody can know it or not."""
+        return self._world.clusters[self._world.state().active]

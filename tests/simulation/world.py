@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from clientlib.core.duty import losses
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
-from clientlib.protocol.state import State, View
+from clientlib.protocol.state import State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
 from failover.checkers import Committed, EpochSeen, Event
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
-from tests.simulation.faults import Faults, Plan, draw_plan
+from tests.simulation.disasters import Disasters
+from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -32,10 +34,10 @@ NAMING = Naming(DefaultReplicationPolicy("."), SETTINGS.aliases)
 class World:
     """The clusters, and what is written down about them."""
 
-    def __init__(self, sim: Scheduler) -> None:
+    def __init__(self, sim: Scheduler, *, unplanned: bool = False) -> None:
         self.sim = sim
         self.faults = Faults(sim)
-        self.plan: Plan = draw_plan(sim)
+        self.plan: Plan = draw_unplanned(sim) if unplanned else draw_plan(sim)
         self.counts: Counter[str] = Counter()
         self.events: list[Event] = []
         self.nudges: dict[Process, Callable[[], None]] = {}
@@ -47,6 +49,7 @@ class World:
             flush_s=self.plan.mirror_flush_s,
         )
         self.tools = 0
+        self.disasters: Disasters | None = None
         self.unreachable = ""
         self.cut_until: dict[str, float] = {}
         self._stamp = 0.0
@@ -93,6 +96,21 @@ class World:
         """Return the highest state of all clusters."""
         states = [c.view.state for c in self.clusters.values() if c.view.state is not None]
         return max(states, key=lambda state: state.order)
+
+    def lost_alone(self, origin: str, topic: str, number: int, offset: int) -> bool:
+        """Say whether a record was closed in on a lost cluster: no copy has it within its epoch."""
+        view = merge(cluster.view for cluster in self.clusters.values())
+        if view.state is None or offset < 0:
+            return False
+        losses_of = losses(view.state.epochs, view.state.unplanned)
+        counters = [n for n, cluster in losses_of.items() if cluster == origin]
+        target = self.other(origin)
+        at = self.mirror.where(origin, topic, number).get(offset)
+        for span in view.of_topic(topic).ranges(number, target) if counters else ():
+            if span.epoch.cluster == origin and span.end is not None and at is not None:
+                if at < span.end:
+                    return False
+        return bool(counters)
 
     def state_seen(self, alias: str, view: View) -> None:
         """A cluster's state topic shows a new state."""
