@@ -143,7 +143,8 @@ def draw_unplanned(sim: Scheduler) -> Plan:
         producer_faults=0 if rarely else plan.producer_faults,
         tool_faults=0.0 if rarely else plan.tool_faults,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3, 1.0)),
-        mirror_kills=0 if rarely else min(plan.mirror_kills, 1),
+        # killed without exactly-once mode it repeats, and only a living source shows where
+        mirror_kills=min(plan.mirror_kills, 1) if plan.markers and not rarely else 0,
         mirror_stops=0,
         disaster=draw_disaster(sim),
     )

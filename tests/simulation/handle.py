@@ -84,7 +84,7 @@ class FakeHandle:
         self._queue: deque[Produced] = deque()
         self._flight: dict[_Batch, None] = {}
         self._reports: deque[tuple[Produced, Any]] = deque()
-        self._wire = 0.0
+        self._wire = self._answer = 0.0
 
     def produce(  # noqa: PLR0917 - the signature is confluent-kafka's
         self,
@@ -136,7 +136,8 @@ class FakeHandle:
             cluster.world.count("written")
             if self.markers and self.sim.chance(0.2):
                 log.append(None)
-        wait = self.sim.between(0.0005, 0.005)
+        self._answer = max(self._answer, self.sim.now) + self.sim.between(0.0001, 0.003)
+        wait = self._answer - self.sim.now  # answers come in order, as the requests do
         self.sim.after(wait, lambda: self._acked(batch), self.process, main=False)
 
     def _acked(self, batch: _Batch) -> None:

@@ -194,7 +194,8 @@ class SimJobs(BackgroundJobs):
             LogRecord(0, self._world.now_ms, key, value)
         )
         if job.handed_over:
-            sim.log(name, f"hands over {dict(job.parts)} for epoch {job.handed_over}"[:300])
+            parts = {f"{p.topic}[{p.number}]": dict(one.offsets) for p, one in job.parts.items()}
+            sim.log(name, f"hands over {parts} for epoch {job.handed_over}")
         self.on_written(job)
 
     def _finish(self, done: JobDone) -> None:
