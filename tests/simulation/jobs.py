@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,7 @@ class SimJobs(BackgroundJobs):
         self._ended: list[JobDone] = []
         self._readers = {a: _Commits(c, group) for a, c in world.clusters.items()}
         self._free: dict[str, float] = {}
+        self._reports: dict[str, deque[Publish]] = {}
         self._log_reader = SimLogs(world)
         self._group = group
         self._evidence = {a: SimEvidence(c, naming, group) for a, c in world.clusters.items()}
@@ -170,23 +172,34 @@ class SimJobs(BackgroundJobs):
         sim.after(begin - sim.now + middle, read, self._process, main=False)
 
     def _publish(self, job: Publish) -> None:
-        """Write a report, in order on each cluster, after what was submitted before."""
-        sim, queue = self._world.sim, f"reports to {job.to}"
-        begin = max(sim.now, self._free.get(queue, 0.0))
-        self._free[queue] = begin + sum(self._world.faults.job_times())
-        left = _ATTEMPTS if job.handed_over else 1
-        sim.after(
-            self._free[queue] - sim.now, lambda: self._write(job, left), self._process, main=False
+        """Write a report: one after the other on each cluster, the next when one is done with."""
+        queue = self._reports.setdefault(job.to, deque())
+        queue.append(job)
+        if len(queue) == 1:
+            self._later(job.to, _ATTEMPTS)
+
+    def _later(self, to: str, attempts: int, more: float = 0.0) -> None:
+        wait = more + sum(self._world.faults.job_times())
+        self._world.sim.after(
+            wait, lambda: self._write(to, attempts), self._process, main=False
         )
 
-    def _write(self, job: Publish, left: int) -> None:
-        sim, cluster = self._world.sim, self._world.clusters[job.to]
-        if not cluster.answers or self._world.faults.job_fails():
-            if left > 1:
-                queue = f"reports to {job.to}"
-                self._free[queue] = max(self._free[queue], sim.now + 0.5)
-                sim.after(0.5, lambda: self._write(job, left - 1), self._process, main=False)
+    def _write(self, to: str, left: int) -> None:
+        queue, cluster = self._reports[to], self._world.clusters[to]
+        job = queue[0]
+        if cluster.answers and not self._world.faults.job_fails():
+            self._written(job, cluster)
+        elif job.handed_over and left > 1:
+            self._later(to, left - 1, 0.5)
             return
+        queue.popleft()
+        while len(queue) > 1 and not queue[0].handed_over:
+            queue.popleft()  # only the newest of many
+        if queue:
+            self._later(to, _ATTEMPTS)
+
+    def _written(self, job: Publish, cluster: Cluster) -> None:
+        sim = self._world.sim
         name = self._process.name
         report = Report(self._group, name, job.epoch, job.cluster, job.parts, job.handed_over)
         key, value = report.record(SCOPE)
