@@ -41,7 +41,14 @@ log = logging.getLogger("clientlib.consumer")
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 _ANSWER_S = 2.0
 _ACK_S = 0.5
-_ATTEMPTS = 20
+_ATTEMPTS, _LEAVING_ATTEMPTS = 20, 3
+
+
+def attempts(job: Publish) -> int:
+    """Return how often a report is tried."""
+    if job.handed_over:
+        return _ATTEMPTS
+    return _LEAVING_ATTEMPTS if job.leaving else 1
 
 
 class ProgressWriter:
@@ -54,13 +61,15 @@ class ProgressWriter:
         self._producer: Producer | None = None
 
     def write(self, job: Publish) -> bool:
-        """Write a report; a final one until it is acknowledged, an ordinary one at most once."""
+        """Write a report; a final one until it is acknowledged, an ordinary one at most once.
+
+        One about partitions that another member gets now is tried a few times.
+        """
         report = Report(
             self._group, self._member, job.epoch, job.cluster, job.parts, job.handed_over
         )
         key, value = report.record(self._scope)
-        attempts = _ATTEMPTS if job.handed_over else 1
-        return any(self._written(key, value) for _ in range(attempts))
+        return any(self._written(key, value) for _ in range(attempts(job)))
 
     def close(self) -> None:
         """Close the connection."""
