@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
-from clientlib.io.evidence import EvidenceReader
+from clientlib.io.evidence import EvidenceReader, attempts
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.log_reader import LogReader
 from clientlib.io.ports import CommitsDone, Job, JobDone, Publish, ResetDone
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 PROGRESS = "failover-progress.internal"
 _NO_ANSWER = KafkaError(KafkaError._TRANSPORT)
-_ATTEMPTS = 20
 
 
 class _Commits:
@@ -176,27 +175,25 @@ class SimJobs(BackgroundJobs):
         queue = self._reports.setdefault(job.to, deque())
         queue.append(job)
         if len(queue) == 1:
-            self._later(job.to, _ATTEMPTS)
+            self._later(job.to, attempts(job))
 
-    def _later(self, to: str, attempts: int, more: float = 0.0) -> None:
+    def _later(self, to: str, left: int, more: float = 0.0) -> None:
         wait = more + sum(self._world.faults.job_times())
-        self._world.sim.after(
-            wait, lambda: self._write(to, attempts), self._process, main=False
-        )
+        self._world.sim.after(wait, lambda: self._write(to, left), self._process, main=False)
 
     def _write(self, to: str, left: int) -> None:
         queue, cluster = self._reports[to], self._world.clusters[to]
         job = queue[0]
         if cluster.answers and not self._world.faults.job_fails():
             self._written(job, cluster)
-        elif job.handed_over and left > 1:
+        elif left > 1:
             self._later(to, left - 1, 0.5)
             return
         queue.popleft()
-        while len(queue) > 1 and not queue[0].handed_over:
+        while len(queue) > 1 and not queue[0].kept:
             queue.popleft()  # only the newest of many
         if queue:
-            self._later(to, _ATTEMPTS)
+            self._later(to, attempts(queue[0]))
 
     def _written(self, job: Publish, cluster: Cluster) -> None:
         sim = self._world.sim
@@ -233,6 +230,7 @@ class SimJobs(BackgroundJobs):
                 return CommitsDone(cluster, job.ticket, vectors)
             case ResolveReset(key):
                 self._world.count("resets")
+                self._world.resets[self._group] = self._world.sim.now
                 return ResetDone(key, job.ticket, self._bounds(self._readers[key.cluster], job))
             case ReadEvidence(key):
                 found = self._evidence[key.cluster].find(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -156,8 +157,18 @@ class Run:
             since = float("-inf")
             if spec.policy == "latest":
                 since = _first_vectors(history.committed, spec, self.world.plan.topics)
+                since = max(since, self._reset_again(spec))
             found.append(Expected(spec.name, since=since, but=self._lost_alone()))
         return found
+
+    def _reset_again(self, spec: GroupSpec) -> float:
+        """Return until when a group may have begun anew at ``latest``.
+
+        A member that crashed before its first report leaves nothing, where a cluster is lost.
+        """
+        if self.world.plan.disaster is None or not self.world.counts["consumer crashes"]:
+            return float("-inf")
+        return self.world.resets.get(spec.name, -1.0) + 1.0
 
     def _lost_alone(self) -> frozenset[tuple[str, int]]:
         """Return what a lost cluster held alone and whose producer died before it wrote it again."""
@@ -231,7 +242,7 @@ def simulate(
         except Exception as error:
             result.failure = f"raised: {error!r}"
             if keep_trace:
-                raise
+                result.failure += f"\n{traceback.format_exc()}"
     run.history = result.history = History.of(run.world.events)
     result.trace, result.strict = run.sim.trace, run.strict
     run.world.counts["rebalances"] = sum(

@@ -56,10 +56,13 @@ class World:
         self._given: dict[tuple[str, str, str, int], int] = {}
         self.on_align: Callable[[Any, Any], None] | None = None
         self.epoch = 0
+        self.resets: dict[str, float] = {}
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
-            if sim.chance(0.5):
+            if unplanned or sim.chance(0.5):
                 self.clusters[RIGHT].create(topic, partitions)
+            if unplanned:  # a dead cluster's topics are known where the mirror has created them
+                self.clusters[RIGHT].create(f"{LEFT}.{topic}", partitions)
         ids = {alias: f"id-{alias}" for alias in self.clusters}
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
         for cluster in self.clusters.values():
