@@ -4,12 +4,14 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := clientlib failover tests $(wildcard bench)
+SOURCES := clientlib failover tests playbooks scripts docs/examples $(wildcard bench)
+ANSIBLE := .venv-ansible
+ANSIBLE_STAMP := $(ANSIBLE)/.installed
 
-.PHONY: help venv java demo test unit lint format bench clean
+.PHONY: help venv ansible java demo test unit lint format bench docs reference clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## make the virtual environment
 
@@ -25,6 +27,14 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+ansible: $(ANSIBLE_STAMP) ## make the virtual environment of Ansible, for the playbooks
+
+# Apart from the product's, because Ansible pins what the product uses too.
+$(ANSIBLE_STAMP): playbooks/requirements.txt $(STAMP)
+	@test -x $(ANSIBLE)/bin/python || $(BIN)/python -m venv $(ANSIBLE)
+	@$(ANSIBLE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 java:
 	@scripts/setup-java
 
@@ -37,11 +47,14 @@ test: lint java ## lint, and all tests, on real Kafka too
 unit: venv ## the tests that need no Kafka
 	$(BIN)/python -m pytest -m 'not lab'
 
-lint: venv ## ruff, mypy --strict, import contracts
+lint: venv ansible ## ruff, mypy --strict, import contracts, ansible-lint
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/mypy playbooks/module_utils
+	$(BIN)/mypy playbooks/library
 	$(BIN)/lint-imports
+	cd playbooks && ../$(ANSIBLE)/bin/ansible-lint --offline --strict --profile production
 
 format: venv ## let ruff format and fix
 	$(BIN)/ruff format $(SOURCES)
@@ -50,7 +63,14 @@ format: venv ## let ruff format and fix
 bench: venv java ## measure pauses and throughput on real Kafka
 	$(BIN)/python bench/run.py
 
+docs: venv ## build the documentation as a site, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+reference: venv ## write again the pages that come from the code, and the drawings
+	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/drawings.py
+
 clean: ## take down a lab in .lab, and remove what make and the tools made
 	@if [ -f .lab/lab.json ] && [ -x $(BIN)/failover ]; then $(BIN)/failover lab down; fi
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(ANSIBLE) playbooks/.ansible .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

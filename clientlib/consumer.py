@@ -488,7 +488,8 @@ class FailoverConsumer(Consumer):
         """Say where a record comes from; None for a plain consumer or a foreign topic."""
         if self._runtime is None or self._runtime.active is None:
             return None
-        return origin_on(self._options.naming, self._runtime.active, message)
+        view = self._watch.view()
+        return origin_on(self._options.naming, self._runtime.active, message, view)
 
     def close(self) -> None:
         """Finish as at a revoke, leave the groups on all clusters, stop all threads."""

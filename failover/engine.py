@@ -22,6 +22,7 @@ from failover.io.observe import Observer
 from failover.io.ports import Ports
 from failover.io.state_store import KafkaStateStore
 from failover.io.switch_admin import KafkaSwitchAdmin
+from failover.rejoin import Rejoining
 
 Observe = Callable[[frozenset[str]], Snapshot]
 """Observes all clusters but those that are given up."""
@@ -158,6 +159,15 @@ class Orchestrator:
     def abort(self, run: str = "") -> RunResult:
         """Undo the unfinished run, if it is not past the point of no return."""
         return self.start("abort", self._for(run)).run()
+
+    def rejoin(self, cluster: str) -> RunResult:
+        """Bring a cluster that was given up back as a standby; see `Rejoining`.
+
+        Raises ConfigurationError for an unknown alias.
+        """
+        self.settings.cluster(cluster)
+        request = SwitchRequest(scope=self.scope.name, to=cluster)
+        return Rejoining(self.scope, self.naming, self.ports).run(request)
 
     def start(self, command: Command, request: SwitchRequest) -> Execution:
         """Return a command as turns, not begun yet."""

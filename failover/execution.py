@@ -50,6 +50,7 @@ _MARK_PAUSE_S = 0.1
 _CONSIDER_PAUSE_S = 0.2
 _ATTEMPTS = 3
 _PROBE_S = 1.5
+_LOOKS, _LOOK_PAUSE_S = 2, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Execution:
         self._ended: set[str] = set()
         self._views: Mapping[ClusterAlias, View] = {}
         self._tried = False
+        self._looks = 0
         self._gone: ClusterAlias = ""
         self._probe: Callable[[], bool] | None = None
         self._attempts = 0
@@ -163,6 +165,10 @@ class Execution:
         self._views = self._ports.store.views(self._asked())
         merged = merge(self._views.values())
         refusal = self._unfit(merged)
+        if refusal is not None and refusal.result == "unreachable" and self._looks < _LOOKS:
+            self._looks += 1  # a cluster that is busy is not gone
+            self.pause_s = _LOOK_PAUSE_S
+            return
         if refusal is not None:
             self._finish(refusal)
             return

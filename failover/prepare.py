@@ -10,9 +10,10 @@ from clientlib.protocol.state import View, merge_ledger
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Settings
 from failover.copies import CopyWatch, Route
-from failover.core.machine import Event, Growth, Pending, Prepared, Run
+from failover.core.machine import Diverged, Event, Growth, Pending, Prepared, Run
 from failover.core.plan import Creation, creations, logical_topics
 from failover.io.ports import NewTopic, Ports
+from failover.returned import Comparison
 
 
 class Preparation:
@@ -37,7 +38,7 @@ class Preparation:
         for topic, count in topics.items():
             rows = known.ledger.get(topic, {})
             found = self._owed(run, _Topic(topic, count, rows))
-            if isinstance(found, Pending):
+            if isinstance(found, Pending | Diverged):
                 return found
             if found:
                 owed[topic] = found
@@ -65,17 +66,25 @@ class Preparation:
         for alias, topics in by_alias.items():
             self._ports.admin.create_topics(alias, topics)
 
-    def _owed(self, run: Run, topic: "_Topic") -> tuple[ClosedEpoch, ...] | Pending:
+    def _owed(self, run: Run, topic: "_Topic") -> tuple[ClosedEpoch, ...] | Pending | Diverged:
         """Return the older epochs of a topic with the ends that the target lacks."""
         found: list[ClosedEpoch] = []
         for counter, row in sorted(topic.rows.items()):
             if counter >= run.epoch.counter or run.target in row.ends:
                 continue
+            added = {entry.epoch.counter: entry for entry in found}
+            rows = {**topic.rows, **added}
+            if row.epoch.cluster == run.target:
+                compare = Comparison(self._naming, self._ports, run.base, run.source)
+                compared = compare.topic(topic.name, topic.partitions, rows, counter)
+                if compared.diverged:
+                    return Diverged(compared.diverged)
+                found.append(compared.row)
+                continue
             source = next((a for a in (row.epoch.cluster, run.source) if a in row.ends), None)
             if source is None:
                 return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
-            added = {entry.epoch.counter: entry for entry in found}
-            ledger = Ledger(run.base.epochs, {**topic.rows, **added})
+            ledger = Ledger(run.base.epochs, rows)
             aligned = self._align(topic, ledger, row, source, run.target)
             if isinstance(aligned, Pending):
                 return aligned
@@ -96,8 +105,8 @@ class Preparation:
         numbers = sorted(row.ends[source])
         starts = {
             Partition(topic.name, number): (
-                _start(ledger, row.epoch.counter, number, source),
-                _start(ledger, row.epoch.counter, number, target),
+                ledger.start(row.epoch.counter, number, source),
+                ledger.start(row.epoch.counter, number, target),
             )
             for number in numbers
         }
@@ -128,14 +137,6 @@ class _Topic:
     name: str
     partitions: int
     rows: Mapping[int, ClosedEpoch]
-
-
-def _start(ledger: Ledger, counter: int, number: int, cluster: ClusterAlias) -> int:
-    """Return where an epoch starts on a cluster; every earlier end must be known there."""
-    for span in ledger.ranges(number, cluster):
-        if span.epoch.counter == counter:
-            return span.start
-    return 0
 
 
 def with_owed(view: View, run: Run) -> View:

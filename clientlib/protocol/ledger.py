@@ -33,12 +33,14 @@ class ClosedEpoch:
     cluster's map was empty. ``skip`` maps them to offsets that nobody is to read in the log which
     carries the epoch's cluster there: in a copy what MM2 has sent twice; in the cluster's own log,
     *behind* the epoch's end, records that it held when it died and that their producers have
-    written again elsewhere.
+    written again elsewhere. ``late`` maps them to the records behind the end that nobody has
+    written again: they belong to the cluster's next epoch.
     """
 
     epoch: Epoch
     ends: Mapping[ClusterAlias, Mapping[int, Offset]]
     skip: Mapping[ClusterAlias, Mapping[int, Skip]] = field(default_factory=dict)
+    late: Mapping[ClusterAlias, Mapping[int, Skip]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,20 @@ class Ledger:
         if cluster not in entry.ends:
             raise LedgerUnknownError(f"epoch {counter} has no ends on {cluster} yet")
         return max(start, entry.ends[cluster].get(partition, start))
+
+    def start(self, counter: int, partition: int, cluster: ClusterAlias) -> Offset:
+        """Return where an epoch starts on ``cluster``: the end of its origin's epoch before it.
+
+        Raises LedgerUnknownError when that is not written yet; its own end need not be.
+        """
+        home = next(epoch.cluster for epoch in self.epochs if epoch.counter == counter)
+        begin: Offset = 0
+        for epoch in self.epochs:
+            if epoch.counter == counter:
+                break
+            if epoch.cluster == home:
+                begin = self.end(epoch.counter, partition, cluster, begin)
+        return begin
 
     def skipped(self, partition: int, cluster: ClusterAlias, origin: ClusterAlias) -> Skip:
         """Return the offsets that nobody is to read in an origin's log on a cluster."""

@@ -6,9 +6,8 @@ reads was lost (``final``). One record per member and time::
     ["progress", SCOPE, GROUP, MEMBER]
 
 The newest record of a partition wins, by its place in the topic: not the largest position, because
-an operator's rewind must hold. A lost cluster's partitions are handed over one record each; a
-member whose record says ``handed_over`` for an epoch and has no partitions has said everything that
-it knew when that epoch began.
+an operator's rewind must hold. When a member has written a final report without partitions for an
+epoch, it has said everything that it knew when that epoch began.
 """
 
 from base64 import b64decode, b64encode
@@ -43,8 +42,8 @@ class Report:
     """What one member says at one time.
 
     ``epoch`` and ``cluster``: what it read under. ``handed_over``: the counter of the unplanned
-    epoch for which this is final: its word about these partitions, or its last word if there are
-    none. 0 for an ordinary report.
+    epoch for which this is its final word, 0 for an ordinary report. A final report without parts
+    says that there are no more.
     """
 
     group: str
@@ -144,7 +143,7 @@ def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgr
             parts[part] = Known(
                 newer, report.member, report.epoch, report.cluster, report.handed_over
             )
-        if not report.parts:  # its last word: what it had read was told before
+        if not report.parts:  # its last word comes after those on each of its partitions
             over[report.member] = max(over.get(report.member, 0), report.handed_over)
     return GroupProgress(parts, over)
 

@@ -17,6 +17,7 @@ from typing import Any
 from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.records import decode_key, decode_value, encode_key, encode_value
+from clientlib.protocol.skips import Skip
 from clientlib.protocol.types import ClusterAlias, Epoch, Revision
 
 
@@ -107,12 +108,29 @@ def ledger_record(scope: str, topic: str, entry: ClosedEpoch) -> tuple[bytes, by
         cluster: {str(partition): end for partition, end in sorted(by.items())}
         for cluster, by in entry.ends.items()
     }
-    skip = {
-        cluster: {str(partition): [list(span) for span in spans] for partition, spans in by.items()}
-        for cluster, by in entry.skip.items()
-    }
     key = encode_key("ledger", scope, topic, entry.epoch.counter)
-    return key, encode_value({"cluster": entry.epoch.cluster, "ends": ends, "skip": skip})
+    body = {"cluster": entry.epoch.cluster, "ends": ends}
+    spans = {"skip": encode_spans(entry.skip), "late": encode_spans(entry.late)}
+    return key, encode_value(body | spans)
+
+
+def encode_spans(spans: Mapping[ClusterAlias, Mapping[int, Skip]]) -> dict[str, Any]:
+    """Return spans by cluster and partition as plain JSON values."""
+    return {
+        cluster: {str(partition): [list(span) for span in by] for partition, by in found.items()}
+        for cluster, found in spans.items()
+    }
+
+
+def decode_spans(body: Mapping[str, Any]) -> dict[ClusterAlias, dict[int, Skip]]:
+    """Take apart what `encode_spans` made."""
+    return {
+        str(cluster): {
+            int(partition): tuple((int(first), int(end)) for first, end in by)
+            for partition, by in found.items()
+        }
+        for cluster, found in body.items()
+    }
 
 
 def _closed(counter: int, body: Mapping[str, Any]) -> ClosedEpoch:
@@ -120,14 +138,8 @@ def _closed(counter: int, body: Mapping[str, Any]) -> ClosedEpoch:
         str(cluster): {int(partition): int(end) for partition, end in by.items()}
         for cluster, by in body["ends"].items()
     }
-    skip = {
-        str(cluster): {
-            int(partition): tuple((int(first), int(end)) for first, end in spans)
-            for partition, spans in by.items()
-        }
-        for cluster, by in body.get("skip", {}).items()
-    }
-    return ClosedEpoch(Epoch(counter, str(body["cluster"])), ends, skip)
+    skip, late = decode_spans(body.get("skip", {})), decode_spans(body.get("late", {}))
+    return ClosedEpoch(Epoch(counter, str(body["cluster"])), ends, skip, late)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +260,8 @@ def merge_ledger(left: LedgerOfTopics, right: LedgerOfTopics) -> dict[str, dict[
             known = into.get(counter)
             ends = {**entry.ends, **(known.ends if known else {})}
             skip = {**entry.skip, **(known.skip if known else {})}
-            into[counter] = ClosedEpoch(entry.epoch, ends, skip)
+            late = {**entry.late, **(known.late if known else {})}
+            into[counter] = ClosedEpoch(entry.epoch, ends, skip, late)
     return result
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from failover.cli import help as help_texts
 from failover.cli import invocation
 from failover.cli.abort import abort
 from failover.cli.active import active
@@ -27,6 +28,7 @@ from failover.cli.invocation import CONFIG_VARIABLE, Form, Invocation
 from failover.cli.lab import lab_app
 from failover.cli.plan import plan
 from failover.cli.preflight import preflight
+from failover.cli.rejoin import rejoin
 from failover.cli.report import report
 from failover.cli.resume import resume
 from failover.cli.status import status
@@ -100,8 +102,13 @@ app = typer.Typer(
     cls=FailoverGroup,
     help="Move applications between Kafka clusters joined by MirrorMaker 2: nothing lost, "
     "repeated or reordered.",
+    epilog="First steps:\n"
+    "$ failover lab up               two clusters and MirrorMaker 2 on this machine\n"
+    "$ failover init --active LEFT   say which one takes writes\n"
+    "$ failover status               who is active, and is it well\n"
+    "$ failover plan --to RIGHT      what a switch would do; changes nothing\n"
+    "$ failover switch --to RIGHT    do it",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -157,13 +164,14 @@ for verb in (
     failback,
     abort,
     resume,
+    rejoin,
     report,
     history,
 ):
-    app.command()(verb)
+    help_texts.add(app, verb)
 app.add_typer(config_app, name="config")
 app.add_typer(lab_app, name="lab")
-app.command()(demo)
+help_texts.add(app, demo)
 
 
 def main() -> None:

@@ -43,7 +43,10 @@ class _Answer:
 _TABLE: tuple[tuple[type[Exception], _Answer], ...] = (
     (
         ConfigurationError,
-        _Answer(ExitCode.USAGE, "correct it, then check: failover config validate"),
+        _Answer(
+            ExitCode.USAGE,
+            "correct the command, or the file and check it: failover config validate",
+        ),
     ),
     (LocalError, _Answer(ExitCode.USAGE, "see failover COMMAND --help")),
     (
@@ -59,7 +62,8 @@ _TABLE: tuple[tuple[type[Exception], _Answer], ...] = (
     (
         RecordFormatError,
         _Answer(
-            ExitCode.REFUSED, "something else wrote to the control topics; see docs/runbooks.md"
+            ExitCode.REFUSED,
+            "something else wrote to the control topics; see docs/operators/trouble.md",
         ),
     ),
     (LedgerUnknownError, _Answer(ExitCode.INCOMPLETE, "failover resume")),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clientlib.protocol.state import State
-from failover.cli import invocation, options
+from failover.cli import complete, invocation, options
 from failover.cli.errors import RefusedError
 from failover.cli.switch import TIMEOUT_S, go
 from failover.core.result import SwitchRequest
@@ -14,7 +14,15 @@ from failover.core.result import SwitchRequest
 def failback(
     context: typer.Context,
     *,
-    to: Annotated[str, typer.Option("--to", help="Another cluster than the previous.")] = "",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="Another cluster than the previous.",
+            show_default=False,
+            autocompletion=complete.clusters,
+        ),
+    ] = "",
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     timeout: options.Timeout = TIMEOUT_S,

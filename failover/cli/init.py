@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from failover.cli import invocation
+from failover.cli import complete, invocation
 from failover.cli.output import emit
 
 
@@ -13,7 +13,10 @@ def init(
     active: Annotated[
         str,
         typer.Option(
-            "--active", help="Alias of the cluster that takes writes.", show_default=False
+            "--active",
+            help="Alias of the cluster that takes writes.",
+            show_default=False,
+            autocompletion=complete.clusters,
         ),
     ],
     *,

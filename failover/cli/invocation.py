@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clientlib.protocol.errors import ConfigurationError
+from failover.cli.errors import RefusedError
+from failover.core.result import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +83,11 @@ def _found() -> Path:
     for file in DEFAULT_FILES:
         if file.is_file():
             return file
-    raise ConfigurationError(
+    raise RefusedError(
         f"no configuration: neither --config nor {CONFIG_VARIABLE} is given, and there is no "
-        + " or ".join(str(file) for file in DEFAULT_FILES)
-        + " here; `failover lab up` makes one to try with"
+        f"{' or '.join(str(file) for file in DEFAULT_FILES)} here",
+        "name the file with -c FILE; `failover lab up` makes one to try with",
+        ExitCode.USAGE,
     )
 
 

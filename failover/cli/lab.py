@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clientlib.protocol.errors import ConfigurationError
+from failover.cli import complete
+from failover.cli import help as help_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from failover.lab.lab import Lab
     from failover.lab.status import LabStatus
 
@@ -22,7 +26,12 @@ lab_app = typer.Typer(
 )
 
 Directory = Annotated[Path, typer.Option("--dir", help="Where the lab lives.")]
-Name = Annotated[str, typer.Argument(help="A cluster alias, or mm2.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A cluster alias, or mm2.", show_default=False, autocompletion=complete.processes
+    ),
+]
 DEFAULT_DIRECTORY = Path(".lab")
 
 
@@ -44,12 +53,15 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-@lab_app.command()
 def up(
     clusters: Annotated[
         str, typer.Option(help="Aliases of the clusters, separated by commas.")
     ] = "LEFT,RIGHT",
     mm2: Annotated[Mm2Mode, typer.Option(help="How MirrorMaker 2 runs.")] = Mm2Mode.DEDICATED,
+    mm2_property: Annotated[
+        list[str] | None,
+        typer.Option(help="A line of mm2.properties for a new lab, KEY=VALUE; can be repeated."),
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Start the clusters and MirrorMaker 2, and return when records flow both ways.
@@ -57,20 +69,32 @@ def up(
     The first time, Maven downloads Kafka. A lab that runs already is left as it is; what was
     killed or stopped is started again.
 
-    Examples: `failover lab up` · `failover lab up --clusters LEFT,RIGHT,THIRD --dir /tmp/lab3`
+    Examples: `failover lab up` · `failover lab up --clusters LEFT,RIGHT,THIRD --dir /tmp/lab3` ·
+    `failover lab up --mm2-property RIGHT.exactly.once.source.support=enabled`
     """
     from failover.lab.lab import Lab  # noqa: PLC0415 - keeps `failover --help` fast
 
     del mm2  # there is one way so far; the option refuses any other by name
     aliases = tuple(alias.strip() for alias in clusters.split(","))
-    lab = Lab.create(directory, aliases, say=say)
+    lab = Lab.create(directory, aliases, mm2_overrides=_properties(mm2_property or ()), say=say)
     started = lab.up()
     say("the lab is up" if started else "the lab was up already")
     say(f"configuration: {lab.config_path}")
     _print(lab.status(), Output.TABLE)
+    say(f"next: failover init --active {lab.aliases[0]}   (end it with: failover lab down)")
 
 
-@lab_app.command()
+def _properties(lines: Iterable[str]) -> dict[str, str]:
+    """Take KEY=VALUE apart. Raises ConfigurationError for anything else."""
+    found = {}
+    for line in lines:
+        key, separator, value = line.partition("=")
+        if not key.strip() or not separator:
+            raise ConfigurationError(f"--mm2-property {line!r} is not KEY=VALUE")
+        found[key.strip()] = value.strip()
+    return found
+
+
 def down(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """End every process of the lab and remove its files; harmless when there is no lab.
 
@@ -87,7 +111,6 @@ def down(directory: Directory = DEFAULT_DIRECTORY) -> None:
         say("the lab is down")
 
 
-@lab_app.command()
 def status(
     directory: Directory = DEFAULT_DIRECTORY,
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
@@ -99,7 +122,6 @@ def status(
     _print(_open(directory).status(), output)
 
 
-@lab_app.command()
 def kill(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Kill a process with SIGKILL, as a crash would.
 
@@ -109,7 +131,6 @@ def kill(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     say(f"{name} is killed")
 
 
-@lab_app.command()
 def stop(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Stop a process in good order, with SIGTERM.
 
@@ -119,7 +140,6 @@ def stop(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     say(f"{name} is stopped")
 
 
-@lab_app.command()
 def start(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Start a process that was killed or stopped, on the same port with the same data.
 
@@ -129,7 +149,6 @@ def start(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     say(f"{name} is ready" if started else f"{name} was running already")
 
 
-@lab_app.command()
 def pause(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Freeze a process: its connections stay open, and it answers nothing.
 
@@ -139,7 +158,6 @@ def pause(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     say(f"{name} is paused")
 
 
-@lab_app.command(name="continue")
 def continue_(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Let a paused process go on.
 
@@ -147,6 +165,11 @@ def continue_(name: Name, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """
     _open(directory).resume_process(name)
     say(f"{name} goes on")
+
+
+for _verb in (up, down, status, kill, stop, start, pause):
+    help_texts.add(lab_app, _verb)
+help_texts.add(lab_app, continue_, "continue")
 
 
 def _open(directory: Path) -> Lab:

@@ -42,20 +42,15 @@ def section(title: str, body: RenderableType) -> RenderableType:
 def findings(found: Iterable[Finding], *, ignored: Iterable[str] = ()) -> RenderableType:
     """Return each finding as what, why and what to do."""
     waved = frozenset(ignored)
-    parts: list[RenderableType] = []
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(no_wrap=True, min_width=5)
+    made.add_column(overflow="fold")
     for one in found:
         word = "ignored" if one.id in waved else _WORD[one.severity]
-        head = Text.assemble(
-            (f"{word:<7}", _STYLE.get(one.severity.value, "")),
-            (one.id, "bold"),
-            f"  {one.subject}: {one.what}",
-        )
-        head.overflow = "fold"
-        parts.append(head)
-        parts.append(
-            Padding(Text(f"why: {one.reason}\ndo:  {one.remedy}"), (0, 0, 0, 7), expand=False)
-        )
-    return Group(*parts) if parts else Text("none")
+        told = Text.assemble((one.id, "bold"), f"  {one.subject}: {one.what}")
+        made.add_row(Text(word, style=_STYLE.get(one.severity.value, "")), told)
+        made.add_row("", Text(f"why: {one.reason}\ndo:  {one.remedy}"))
+    return made if made.row_count else Text("none")
 
 
 def age(milliseconds: int | None) -> str:
@@ -93,7 +88,7 @@ def status(document: Mapping[str, Any], found: Iterable[Finding]) -> RenderableT
         section("Flows", _flows(document["flows"])),
     ]
     if document["groups"]:
-        parts.append(section("Groups", groups(document["groups"])))
+        parts.append(section("Groups", groups(document["groups"], document["active"])))
     parts.append(section("Clients", _client_summary(document["clients"])))
     parts.append(section("Findings", findings(found)))
     return Group(*parts)
@@ -131,8 +126,11 @@ def _flows(flows: Iterable[Mapping[str, Any]]) -> RenderableType:
     )
 
 
-def groups(known: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """Return the groups, one line for each cluster where they are known."""
+def groups(known: Iterable[Mapping[str, Any]], active: str | None) -> RenderableType:
+    """Return the groups, one line for each cluster where they are known.
+
+    A wrapped group reads on the active cluster only, so elsewhere it is behind by design.
+    """
     rows = [
         (
             group["name"] if first else "",
@@ -140,7 +138,7 @@ def groups(known: Iterable[Mapping[str, Any]]) -> RenderableType:
             alias,
             one["state"],
             str(one["members"]),
-            f"{one['behind']:,}",
+            "-" if group["wrapped"] and alias != active else f"{one['behind']:,}",
             "-" if one["token_epoch"] is None else str(one["token_epoch"]),
         )
         for group in known

@@ -10,7 +10,7 @@ import typer
 
 from failover.cli import invocation
 from failover.cli.invocation import Form, Invocation
-from failover.cli.output import console, emit
+from failover.cli.output import console, emit, say
 from failover.core.result import ExitCode
 
 if TYPE_CHECKING:
@@ -71,4 +71,5 @@ def _watch(call: Invocation, settings: Settings, observer: Observer, interval: f
             if console().is_terminal:
                 typer.echo(_CLEAR, nl=False)
             _show(call, document, found)
+            say(f"\n{time.strftime('%H:%M:%S')}, again every {interval:g} s; Ctrl-C ends it")
         time.sleep(interval)

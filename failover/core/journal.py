@@ -10,7 +10,14 @@ from typing import Any
 from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.skips import Skip
-from clientlib.protocol.state import Phase, State, View, run_record
+from clientlib.protocol.state import (
+    Phase,
+    State,
+    View,
+    decode_spans,
+    encode_spans,
+    run_record,
+)
 from clientlib.protocol.types import Epoch, Offset, Partition
 from failover.core.estimate import Estimate
 from failover.core.machine import Growth, Run, RunPhase
@@ -160,21 +167,19 @@ def _decode_state(scope: str, body: Body) -> State:
 
 def _encode_closed(entry: ClosedEpoch) -> dict[str, Any]:
     ends = {c: {str(p): end for p, end in by.items()} for c, by in entry.ends.items()}
-    skip = {
-        c: {str(p): [list(s) for s in spans] for p, spans in by.items()}
-        for c, by in entry.skip.items()
+    return {
+        "epoch": list(entry.epoch),
+        "ends": ends,
+        "skip": encode_spans(entry.skip),
+        "late": encode_spans(entry.late),
     }
-    return {"epoch": list(entry.epoch), "ends": ends, "skip": skip}
 
 
 def _decode_closed(body: Body) -> ClosedEpoch:
     counter, cluster = body["epoch"]
     ends = {c: {int(p): int(end) for p, end in by.items()} for c, by in body["ends"].items()}
-    skip = {
-        c: {int(p): _spans(spans) for p, spans in by.items()}
-        for c, by in body.get("skip", {}).items()
-    }
-    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends, skip)
+    skip, late = decode_spans(body.get("skip", {})), decode_spans(body.get("late", {}))
+    return ClosedEpoch(Epoch(int(counter), str(cluster)), ends, skip, late)
 
 
 def _spans(raw: Iterable[Iterable[int]]) -> Skip:

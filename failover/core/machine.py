@@ -119,6 +119,13 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Diverged:
+    """The target had been given up, and its logs contradict the ledger: ``what`` names them."""
+
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClosingAcknowledged:
     """Both sides have acknowledged that writes close."""
 
@@ -245,6 +252,7 @@ class Interrupted:
 Event: TypeAlias = (
     Prepared
     | Pending
+    | Diverged
     | ClosingAcknowledged
     | ClosedWithout
     | CopiesSettled
@@ -282,6 +290,7 @@ _UNDO_STOP = Row(_P.UNDOING, "stopped by the operator; writes reopen on the old 
 TRANSITIONS: Mapping[tuple[RunPhase, type], Row] = {
     (_P.PREPARING, Pending): Row(_P.PREPARING, "topics are being prepared"),
     (_P.PREPARING, Prepared): Row(_P.CLOSING, "prepared; closing writes"),
+    (_P.PREPARING, Diverged): Row(_P.UNDONE, "the target diverged; nothing was closed"),
     (_P.PREPARING, DeadlinePassed): Row(_P.UNDONE, "not prepared in time; nothing was closed"),
     (_P.PREPARING, Interrupted): Row(_P.UNDONE, "stopped by the operator; nothing was closed"),
     (_P.PREPARING, WriteFailed): Row(_P.UNDONE, "the journal was refused; nothing was closed"),
@@ -488,6 +497,8 @@ def _blame(run: Run, event: Event) -> Run:
     match event:
         case EndsGrew(growth):
             run = replace(run, growth=growth, cause="rogue-writer")
+        case Diverged(what):
+            run = replace(run, cause="diverged", detail="; ".join(what))
         case WriteFailed(why) | OutcomeUnknown(why):
             run = replace(run, cause=run.cause or "unreachable", detail=why)
         case Interrupted(why):

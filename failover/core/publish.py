@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
+from clientlib.protocol.skips import Skip, Squeezed, clip, join
 from clientlib.protocol.state import Phase, State, View, ledger_record
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from failover.core.machine import InvariantError, Run
@@ -89,16 +90,39 @@ def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
             run.source: {part.number: run.ends[part] for part in mine},
             run.target: {part.number: run.copies[part] for part in mine},
         }
-        skip = {part.number: run.skips[part] for part in mine if run.skips.get(part)}
+        skip = {part.number: found for part in mine if (found := _skips(run, known, part, begun))}
         result[topic] = ClosedEpoch(run.base.epoch, ends, {run.target: skip} if skip else {})
     return result
 
 
+def _skips(run: Run, known: View, part: Partition, begun: Mapping[Partition, Offset]) -> Skip:
+    """Return what nobody is to read of the copy: its repeats, and what is skipped at home.
+
+    Without its repeats the copy is as long as its origin, or else nobody can say by offsets alone
+    where it holds a record; then nothing more is skipped, and replayed records come again.
+    """
+    repeats = run.skips.get(part, ())
+    rows = known.ledger.get(part.topic, {})
+    ledger = Ledger(run.base.epochs, rows)
+    first, end = begun.get(part, 0), run.ends[part]
+    home = clip(ledger.skipped(part.number, run.source, run.source), first, end)
+    if not home:
+        return repeats
+    there = starts(run.base, {part.topic: part.number + 1}, known, run.target)[part]
+    inward = Squeezed(repeats)
+    if inward.inward(run.copies[part]) - inward.inward(there) != end - first:
+        return repeats
+    by = inward.inward(there) - first
+    moved = ((inward.outward(a + by), inward.outward(b - 1 + by) + 1) for a, b in home)
+    return join(repeats, moved)
+
+
 def _closed_without(run: Run, known: View) -> dict[str, ClosedEpoch]:
     begun = starts(run.base, run.topics, known, run.target)
-    result: dict[str, ClosedEpoch] = {}
+    # each topic has a row: what the lost cluster alone holds of it is compared when it is back
+    result = {topic: ClosedEpoch(run.base.epoch, {run.target: {}}) for topic in run.topics}
     for part in sorted(part for part, end in run.copies.items() if end > begun.get(part, 0)):
-        row = result.setdefault(part.topic, ClosedEpoch(run.base.epoch, {run.target: {}}))
+        row = result[part.topic]
         ends = {**row.ends[run.target], part.number: run.copies[part]}
         result[part.topic] = ClosedEpoch(run.base.epoch, {run.target: ends})
     return result
@@ -124,7 +148,8 @@ def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoc
     for cluster in old.ends.keys() & new.ends.keys():
         if dict(old.ends[cluster]) != dict(new.ends[cluster]):
             raise InvariantError(f"{topic}: epoch {old.epoch.counter} has an end on {cluster}")
-    return ClosedEpoch(old.epoch, {**new.ends, **old.ends}, {**new.skip, **old.skip})
+    ends, skip = {**new.ends, **old.ends}, {**old.skip, **new.skip}
+    return ClosedEpoch(old.epoch, ends, skip, {**old.late, **new.late})
 
 
 def lacking(
@@ -134,5 +159,9 @@ def lacking(
     for topic, rows in sorted(ledger.items()):
         for counter, row in sorted(rows.items()):
             have = view.ledger.get(topic, {}).get(counter)
-            if have is None or (dict(have.ends), have.skip) != (dict(row.ends), row.skip):
+            if have is None or _facts(have) != _facts(row):
                 yield ledger_record(scope, topic, row)
+
+
+def _facts(row: ClosedEpoch) -> tuple[object, ...]:
+    return dict(row.ends), row.skip, row.late

@@ -55,6 +55,7 @@ _AT = {
 _UNDONE: Mapping[str, tuple[str, ExitCode]] = {
     "timed-out": ("rolled-back", ExitCode.TIMED_OUT),
     "rogue-writer": ("rolled-back", ExitCode.REFUSED),
+    "diverged": ("refused", ExitCode.REFUSED),
     "unreachable": ("rolled-back", ExitCode.UNREACHABLE),
     "interrupted": ("interrupted", ExitCode.INTERRUPTED),
     "internal": ("rolled-back", ExitCode.INTERNAL),
@@ -76,7 +77,7 @@ def result_of(run: Run) -> RunResult:
         result=result,
         exit_code=code,
         steps=steps_of(run),
-        findings=tuple(_rogue_writers(run)),
+        findings=(*_rogue_writers(run), *_diverged(run)),
         measured=measured(run),
         warnings=run.warnings,
         message=_message(run),
@@ -235,6 +236,23 @@ def _rogue_writers(run: Run) -> Iterable[Finding]:
             reason=f"offsets {growth.was} to {growth.now - 1} came from a writer that is not ours",
             remedy="stop that writer, or switch with --tolerate-late if its records may come late",
         )
+
+
+def _diverged(run: Run) -> Iterable[Finding]:
+    if run.cause == "diverged":
+        yield diverged(run.target, run.detail)
+
+
+def diverged(cluster: ClusterAlias, what: str) -> Finding:
+    """Return the finding of a returned cluster whose logs contradict the ledger."""
+    return Finding(
+        id="diverged",
+        severity=Severity.BLOCK,
+        subject=f"cluster {cluster}",
+        what=what,
+        reason="its disk lost or replaced records, so recorded offsets mean other records there",
+        remedy=f"empty {cluster} and initialise it under a new alias, or restore its disk",
+    )
 
 
 def _message(run: Run) -> str:

@@ -122,7 +122,7 @@ def play(lab: Lab, directory: Path, script: Script, say: Say) -> Told:
 def create_topics(lab: Lab, names: Sequence[str], partitions: int) -> None:
     """Create topics on every cluster."""
     for alias in lab.aliases:
-        admin = AdminClient({"bootstrap.servers": lab.bootstrap(alias)})
+        admin = AdminClient({"bootstrap.servers": lab.bootstrap(alias), "log_level": 3})
         made = admin.create_topics([NewTopic(name, partitions, 1) for name in names])
         for future in made.values():
             future.result(timeout=30)

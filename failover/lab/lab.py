@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -274,6 +275,12 @@ class Lab:
                 self._process(name).kill()
                 raise
         return True
+
+    def override_mm2(self, overrides: Mapping[str, str]) -> None:
+        """Replace the overrides of ``mm2.properties``; they count from MM2's next start on."""
+        with exclusive(self._directory / ".lock"):
+            self._layout = replace(self._layout, mm2_overrides=dict(overrides))
+            write_atomically(self._directory / _STATE, settings.dump_layout(self._layout))
 
     def kill(self, name: str) -> None:
         """SIGKILL: the process loses what it did not write, and returns nothing to anyone."""

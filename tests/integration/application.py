@@ -229,10 +229,17 @@ class Consuming(threading.Thread):
 class Process:
     """A consumer in a process of its own, which can be killed, stopped and continued."""
 
-    def __init__(self, app: "Application", name: str, group: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        app: "Application",
+        name: str,
+        group: str,
+        script_name: str = "member.py",
+        **settings: Any,
+    ) -> None:
         self.app, self.name, self.group = app, name, group
         self.events = Path(app.config).with_name(f"{name}-{app.tag}.jsonl")
-        script = Path(__file__).with_name("member.py")
+        script = Path(__file__).with_name(script_name)
         pairs = [f"{key}={value}" for key, value in settings.items()]
         arguments = [app.config, name, group, app.topic, str(self.events), *pairs]
         environ = {
@@ -251,6 +258,8 @@ class Process:
             self.app.journal.write(stalled)
         elif number == signal.SIGKILL:
             self.process.wait(20)
+            if not self.group:
+                return
             self.app.journal.write(ConsumerCrashed(self.name, self.group, time.monotonic()))
 
     def end(self) -> None:
@@ -263,7 +272,10 @@ class Process:
         found = read_history([self.events])
         return [
             event
-            for events in (found.delivered, found.committed, found.revoked, found.broken)
+            for events in (
+                *(found.sent, found.acked, found.failed),
+                *(found.delivered, found.committed, found.revoked, found.broken),
+            )
             for event in events
         ]
 
@@ -281,6 +293,7 @@ class Application:
         self.producers: list[Producing] = []
         self.consumers: list[Consuming] = []
         self.processes: list[Process] = []
+        self.senders: list[Process] = []
         self.active = "LEFT"
         self.epoch = 1
         self.config = str(self._write_config(directory))
@@ -346,6 +359,12 @@ class Application:
         self.processes.append(Process(self, name, self.group(group), **settings))
         return self.processes[-1]
 
+    def produce_apart(self, rate: float = 200) -> Process:
+        """Start a producer in a process of its own."""
+        name = f"y{len(self.senders)}"
+        self.senders.append(Process(self, name, "", "sender.py", rate=rate))
+        return self.senders[-1]
+
     def stop(self, members: Iterable[threading.Thread]) -> None:
         chosen = list(members)
         for member in chosen:
@@ -388,7 +407,11 @@ class Application:
         """Return how many acknowledged records a group has not got yet."""
         got = set(self.journal.got.get(group, ()))
         got |= {(e.producer, e.seq) for x in self.processes for e in _delivered(x, group)}
-        return len(self.journal.acked - got)
+        acked = set(self.journal.acked)
+        for sender in self.senders:
+            if sender.events.exists():
+                acked |= {(e.producer, e.seq) for e in read_history([sender.events]).acked}
+        return len(acked - got)
 
     # -- switching -----------------------------------------------------------------------------
 
@@ -434,6 +457,8 @@ class Application:
     def finish(self, *, strict: bool = True, expected: Iterable[Any] | None = None) -> Verdict:
         """Stop producers, let every group drain, stop consumers, judge."""
         self.stop(self.producers)
+        for sender in self.senders:
+            sender.end()
         for producer in self.producers:
             assert producer.error is None, producer.error
         if expected is None:
@@ -441,11 +466,11 @@ class Application:
         self.stop([c for c in self.consumers if c.is_alive()])
         for consumer in self.consumers:
             assert consumer.error is None, consumer.error
-        for process in self.processes:
+        for process in (*self.processes, *self.senders):
             process.end()
         members = (*self.consumers, *self.processes)
         groups: Iterable[str | Expected] = expected or {c.group for c in members}
-        apart = [event for process in self.processes for event in process.history()]
+        apart = [e for process in (*self.processes, *self.senders) for e in process.history()]
         history = History.of([*self.journal.events, *apart])
         verdict = judge(history, groups=groups, strict=strict)
         assert verdict.acked > 0
@@ -457,7 +482,7 @@ class Application:
         running = [t for t in (*self.producers, *self.consumers) if t.is_alive()]
         for thread in running:
             thread.stopping.set()
-        for process in self.processes:
+        for process in (*self.processes, *self.senders):
             if process.process.poll() is None:
                 process.process.kill()
                 process.process.wait(10)
@@ -481,3 +506,18 @@ def _delivered(process: Process, group: str) -> tuple[Delivered, ...]:
     if process.group != group or not process.events.exists():
         return ()
     return read_history([process.events]).delivered
+
+
+def tool(
+    app: Application, to: str, step: str, name: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tool in a process of its own that sends itself a signal when a step begins."""
+    script = Path(__file__).with_name("tool.py")
+    return subprocess.run(
+        [sys.executable, str(script), app.config, to, step, name, *options],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

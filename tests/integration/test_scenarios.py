@@ -1,16 +1,13 @@
 """Planned switches of a living application on real Kafka and real MirrorMaker 2."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from application import Application
+from application import Application, tool
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from failover.checkers import Delivered, Expected
@@ -328,18 +325,6 @@ def test_a_rogue_producer_is_named_and_the_switch_undone(app: Application) -> No
     assert app.topic in str(result), result
     acked = app.producers[0].acked
     wait_until(lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed")
-
-
-def tool(app: Application, to: str, step: str, name: str) -> subprocess.CompletedProcess[str]:
-    script = Path(__file__).with_name("tool.py")
-    return subprocess.run(
-        [sys.executable, str(script), app.config, to, step, name],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_the_tool_is_killed_before_and_after_the_intent_and_taken_up(app: Application) -> None:

@@ -2,15 +2,21 @@
 
 import logging
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from application import Application
+from application import Application, tool
+from confluent_kafka import Producer
 
+from clientlib.protocol.state import merge
+from failover.checkers import Verdict
 from failover.core.result import ExitCode, RunResult
+from failover.engine import connect
 from failover.lab.lab import Lab
+from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.unplanned")
 
@@ -31,15 +37,226 @@ def switched(result: RunResult) -> None:
     assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
 
 
-def test_left_is_killed_under_load_and_nothing_is_lost_or_repeated(app: Application) -> None:
+def give_up_left(app: Application) -> RunResult:
+    """Kill LEFT at a random moment under load, and go on at RIGHT."""
+    moment = random.random()
+    log.info("LEFT is killed after another %.3f s", moment)
+    work_on(moment)
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    switched(result)
+    return result
+
+
+def test_left_is_killed_under_load_comes_back_and_takes_over_again(app: Application) -> None:
     app.produce(2, rate=500)
     app.consume(3, commit="batch")
     app.wait_flowing()
+    try:
+        give_up_left(app)
+        work_on(1.0)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(1.0)
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+def complete(verdict: Verdict) -> None:
+    """Nothing is lost or out of order; repeats are for the scenario to judge."""
+    bad = (verdict.lost, verdict.skipped, verdict.reordered, verdict.phantoms)
+    assert bad == (0, 0, 0, 0), verdict.to_json()
+
+
+def test_consumers_are_killed_together_with_left_and_others_start_afresh(app: Application) -> None:
+    """They go on by the last report: what was processed since, a second or two, comes again."""
+    app.produce(1, rate=300)
+    victims = [app.consume_apart(commit="batch") for _ in range(2)]
+    for victim in victims:
+        wait_until(lambda v=victim: v.delivered() > 300, timeout_s=60, what="nothing is read")
+    try:
+        app.lab.kill("LEFT")
+        for victim in victims:
+            victim.signal(signal.SIGKILL)
+        switched(app.emergency("RIGHT"))
+        app.consume(2, commit="batch")
+        app.wait_caught_up(60, behind=200)
+    finally:
+        app.lab.start("LEFT")
+    verdict = app.finish(strict=False)
+    complete(verdict)
+    assert verdict.repeated + verdict.repeats_allowed <= 300 * 3, verdict.to_json()
+
+
+def test_a_producer_is_killed_too_and_its_last_records_are_late_not_lost(app: Application) -> None:
+    app.produce(1, rate=200)
+    sender = app.produce_apart(rate=400)
+    app.consume(2, commit="batch")
+    wait_until(lambda: app.missing(app.group()) < 200, timeout_s=60, what="no flow")
+    app.lab.pause("mm2")  # so that there is a tail for certain
+    work_on(1.0)
+    try:
+        app.lab.kill("LEFT")
+        sender.signal(signal.SIGKILL)
+        app.lab.resume_process("mm2")
+        switched(app.emergency("RIGHT"))
+    finally:
+        app.lab.start("LEFT")
+    with connect(app.settings) as orchestrator:
+        back = orchestrator.rejoin("LEFT")
+    assert (back.exit_code, back.changed) == (ExitCode.OK, True), back
+    log.info("rejoined: %s", back.message)
+    assert back.measured["late"] > 0, back
+    assert back.measured["replayed"] > 0, back
+    with connect(app.settings) as orchestrator:
+        assert not orchestrator.rejoin("LEFT").changed
+    switched(app.switch("LEFT", retry_s=120))
+    verdict = app.finish()
+    complete(verdict)
+    assert verdict.repeated == 0, verdict.to_json()
+
+
+def test_left_is_paused_and_what_it_takes_after_the_switch_is_not_given_twice(
+    app: Application,
+) -> None:
+    app.produce(2, rate=300)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    app.lab.pause("LEFT")
+    try:
+        result = app.emergency("RIGHT")
+        switched(result)
+        work_on(1.0)
+    finally:
+        app.lab.resume_process("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.5)
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+def test_right_dies_too_and_left_is_activated_by_emergency(app: Application) -> None:
+    app.produce(2, rate=200)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    try:
+        give_up_left(app)
+        work_on(0.5)
+    finally:
+        app.lab.start("LEFT")
+    with connect(app.settings) as orchestrator:
+        assert orchestrator.rejoin("LEFT").exit_code == ExitCode.OK
+    app.wait_flowing()
     work_on(random.random())
+    app.lab.kill("RIGHT")
+    try:
+        switched(app.emergency("LEFT"))
+        work_on(0.5)
+    finally:
+        app.lab.start("RIGHT")
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+@pytest.mark.parametrize("records", [0, 5, 50_000], ids=["empty", "fewer", "more"])
+def test_a_recreated_topic_on_the_returned_cluster_is_diverged(
+    app: Application, records: int
+) -> None:
+    app.produce(1, rate=300)
+    app.consume(1, commit="batch")
+    app.wait_flowing()
+    try:
+        give_up_left(app)
+    finally:
+        app.lab.start("LEFT")
+    for future in app.admins["LEFT"].delete_topics([app.topic]).values():
+        future.result(20)
+    wait_until(
+        lambda: app.topic not in app.admins["LEFT"].list_topics(timeout=5).topics,
+        timeout_s=30,
+        what="the topic is not gone",
+    )
+    app.create_topic("LEFT", app.topic)
+    other = Producer({"bootstrap.servers": app.lab.bootstrap("LEFT")})
+    for number in range(records):
+        other.produce(app.topic, f"other {number}", str(number))
+        other.poll(0)
+    assert other.flush(30) == 0
+    with connect(app.settings) as orchestrator:
+        back = orchestrator.rejoin("LEFT")
+    assert back.exit_code == ExitCode.REFUSED, back
+    assert [f.id for f in back.findings] == ["diverged"], back
+    app.note_epoch_of("LEFT")
+    with connect(app.settings) as orchestrator:
+        refused = orchestrator.switch(app.request("LEFT", timeout_s=10.0))
+    assert (refused.exit_code, refused.changed) == (ExitCode.REFUSED, False), refused
+    assert "diverged" in {f.id for f in refused.findings}, refused
+
+
+def test_the_tool_dies_in_the_middle_of_an_emergency_and_is_resumed(app: Application) -> None:
+    """Before the intent it is undone and asked for again, after it completed."""
+    app.produce(1, rate=200)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    app.lab.kill("LEFT")
+    try:
+        died = tool(app, "RIGHT", "settle", "SIGKILL", "--emergency")
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        app.note_epoch_of("RIGHT")
+        died = tool(app, "RIGHT", "commit", "SIGKILL", "--emergency")
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        with connect(app.settings) as orchestrator:
+            completed = orchestrator.resume()
+        assert completed.exit_code == ExitCode.OK, completed
+        app.active = "RIGHT"
+    finally:
+        app.lab.start("LEFT")
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+def test_an_application_starts_for_the_first_time_while_left_is_dead(app: Application) -> None:
+    app.produce(1, rate=200)
+    app.consume(1, group="old", commit="batch")
+    app.wait_flowing()
     app.lab.kill("LEFT")
     try:
         switched(app.emergency("RIGHT"))
-        work_on(2.0)
+        app.consume(2, group="new", commit="batch")
+        app.wait_caught_up(60, behind=200)
+        with connect(app.settings) as orchestrator:
+            state = merge(orchestrator.ports.store.views(["RIGHT"]).values()).state
+        assert state is not None
+        assert (state.active, state.lost) == ("RIGHT", "LEFT")
+    finally:
+        app.lab.start("LEFT")
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+def test_loss_that_nobody_accepted_and_an_old_side_that_answers_are_refused(
+    app: Application,
+) -> None:
+    app.produce(1)
+    app.consume(1)
+    app.wait_flowing()
+    with connect(app.settings) as orchestrator:
+        alive = orchestrator.switch(app.request("RIGHT", emergency=True, allow_data_loss=True))
+    assert (alive.exit_code, [f.id for f in alive.findings]) == (
+        ExitCode.REFUSED,
+        ["old-side-alive"],
+    )
+    app.lab.kill("LEFT")
+    try:
+        with connect(app.settings) as orchestrator:
+            refused = orchestrator.switch(app.request("RIGHT", emergency=True))
+        assert (refused.exit_code, refused.changed) == (ExitCode.DATA_LOSS, False), refused
+        assert refused.measured["lost_at_most"] == 0, refused
+        app.note_epoch_of("RIGHT")
+        with connect(app.settings) as orchestrator:
+            switched(orchestrator.switch(app.request("RIGHT", emergency=True, max_lost=0)))
+        app.active = "RIGHT"
     finally:
         app.lab.start("LEFT")
     verdict = app.finish()

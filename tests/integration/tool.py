@@ -1,6 +1,6 @@
 """The tool in a process of its own that sends itself a signal when a step begins.
 
-Usage: tool.py CONFIG TARGET STEP SIGNAL; prints the result's exit code.
+Usage: tool.py CONFIG TARGET STEP SIGNAL [--emergency]; prints the result's exit code.
 """
 
 import os
@@ -12,7 +12,7 @@ from failover.core.result import Progress, SwitchRequest
 from failover.engine import connect
 
 
-def main(config: str, target: str, step: str, name: str) -> None:
+def main(config: str, target: str, step: str, name: str, *options: str) -> None:
     sent: list[int] = []
 
     def watch(progress: Progress) -> None:
@@ -21,7 +21,12 @@ def main(config: str, target: str, step: str, name: str) -> None:
             os.kill(os.getpid(), signal.Signals[name])
 
     with connect(load(config), on_progress=watch) as orchestrator:
-        result = orchestrator.switch(SwitchRequest("default", target, timeout_s=30.0))
+        emergency = "--emergency" in options
+        result = orchestrator.switch(
+            SwitchRequest(
+                "default", target, timeout_s=30.0, emergency=emergency, allow_data_loss=emergency
+            )
+        )
     assert sent, f"no step {step}: {result}"
     print(int(result.exit_code), result.result)  # noqa: T201 - the test reads it
 

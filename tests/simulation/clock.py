@@ -55,7 +55,7 @@ class Scheduler:
     """The heap, the clock and the only source of randomness."""
 
     def __init__(self, seed: int, *, keep_trace: bool = False) -> None:
-        self.rng = random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         self.now = 0.0
         self.events = 0
         self.limit = 400_000

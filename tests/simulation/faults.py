@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,11 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The shape of a run."""
+    """The shape of a run.
+
+    ``mirror_kills``: when the mirror dies, as a part of the run, and for how many seconds. They are
+    drawn apart, so that a seed without them is the run that it was before there were any.
+    """
 
     topics: dict[str, int]
     groups: tuple[GroupSpec, ...]
@@ -44,7 +49,7 @@ class Plan:
     source_markers: bool
     mirror_lag_s: float
     mirror_stops: int
-    mirror_kills: int
+    mirror_kills: tuple[tuple[float, float], ...]
     mirror_flush_s: float
     disaster: Disaster | None = None
 
@@ -101,6 +106,9 @@ def draw_plan(sim: Scheduler) -> Plan:
     rng = sim.rng
     topics = {f"T{n}": rng.randrange(1, 4) for n in range(1, rng.choice((2, 2, 3)))}
     calm = rng.random() < 0.25
+    own = random.Random(f"mirror {sim.seed}")
+    number = own.choice((0, 0, 1, 3))
+    kills = tuple((own.random(), own.choice((0.0, 0.3, 3.0))) for _ in range(number))
     groups = [_group(sim, f"g{n}", tuple(topics)) for n in range(1, rng.choice((2, 2, 3)))]
     if rng.random() < 0.3:
         born = rng.uniform(3.0, 14.0)
@@ -124,8 +132,8 @@ def draw_plan(sim: Scheduler) -> Plan:
         source_markers=rng.random() < 0.15,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3)),
         mirror_stops=0 if calm else rng.choice((0, 0, 1, 2)),
-        mirror_kills=0 if calm else rng.choice((0, 0, 1, 3)),
-        mirror_flush_s=rng.choice((1.0, 5.0, 60.0)),
+        mirror_kills=() if calm else kills,
+        mirror_flush_s=own.choice((1.0, 5.0, 60.0)),
     )
 
 
@@ -144,7 +152,7 @@ def draw_unplanned(sim: Scheduler) -> Plan:
         tool_faults=0.0 if rarely else plan.tool_faults,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3, 1.0)),
         # killed without exactly-once mode it repeats, and only a living source shows where
-        mirror_kills=min(plan.mirror_kills, 1) if plan.markers and not rarely else 0,
+        mirror_kills=plan.mirror_kills[:1] if plan.markers and not rarely else (),
         mirror_stops=0,
         disaster=draw_disaster(sim),
     )

@@ -25,6 +25,7 @@ from failover.core.machine import (
     ProducersQuiesced,
     Run,
 )
+from tests.simulation import faults
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group
 from tests.simulation.world import LEFT, RIGHT
@@ -61,11 +62,13 @@ def token_ignored() -> AbstractContextManager[Any]:
     """The active cluster's own commits count, whatever their token says."""
     real = duties.duty
 
-    def own(me: str, epochs: tuple[Epoch, ...], vectors: Mapping[str, Vector | None]) -> Duty:
+    def own(
+        me: str, epochs: tuple[Epoch, ...], vectors: Mapping[str, Vector | None], *more: Any
+    ) -> Duty:
         mine = vectors.get(me)
         if mine is not None and mine.commits and me == epochs[-1].cluster:
             return Read()
-        return real(me, epochs, vectors)
+        return real(me, epochs, vectors, *more)
 
     return patch.object(duties, "duty", own)
 
@@ -74,9 +77,9 @@ def handover_is_pushed() -> AbstractContextManager[Any]:
     """Home's owner writes the release with the token of the new active cluster."""
     real = tokens.encode
 
-    def push(token: Token, user: str = "") -> str:
+    def push(token: Token, user: str = "", **more: Any) -> str:
         active = LEFT if token.epoch % 2 else RIGHT  # two clusters, LEFT first
-        return real(replace(token, cluster=active), user)
+        return real(replace(token, cluster=active), user, **more)
 
     return patch.object(tokens, "encode", push)
 
@@ -129,8 +132,9 @@ def taken_past_the_released_cluster() -> AbstractContextManager[Any]:
 
 
 def late_commit_accepted() -> AbstractContextManager[Any]:
-    """An offset that this member was never given can be committed."""
-    return patch.object(Span, "accepts", lambda self, offset: True)
+    """An offset that this member was never given can be committed, by applications that do."""
+    often = patch.object(faults, "MODES", ("late",))
+    return _all(often, patch.object(Span, "accepts", lambda self, offset: True))
 
 
 def repeats_ignored() -> AbstractContextManager[Any]:

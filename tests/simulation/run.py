@@ -73,8 +73,8 @@ class Run:
             sim.after(sim.between(1.0, span), self._producer_fault)
         for _ in range(plan.mirror_stops):
             sim.after(sim.between(1.0, span), self._mirror_fault)
-        for _ in range(plan.mirror_kills):
-            sim.after(sim.between(1.0, span), self._mirror_kill)
+        for part, seconds in plan.mirror_kills:
+            sim.after(1.0 + part * (span - 1.0), lambda s=seconds: self._mirror_kill(s))
         if plan.disaster is not None:
             self.world.disasters = Disasters(self.world, plan.disaster)
         self.operator = Operator(self.world)
@@ -129,10 +129,10 @@ class Run:
             self.world.count("mirror stops")
             self.world.mirror.stopped_until = self.sim.now + self.sim.between(0.5, 6.0)
 
-    def _mirror_kill(self) -> None:
+    def _mirror_kill(self, seconds: float) -> None:
         if not self.world.faults.over:
             self.world.count("mirror kills")
-            self.world.mirror.kill(self.sim.rng.choice((0.0, 0.3, 3.0)))
+            self.world.mirror.kill(seconds)
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from failover.execution import Command
+    from tests.simulation.disasters import Disasters
     from tests.simulation.world import World
 
 _LEAST_PAUSE_S = 0.004
+_FAILBACKS = 8
 
 
 class Tool(Port):
@@ -101,12 +103,12 @@ class Tool(Port):
         self.process.kill()
         self._ended(result)
 
-    def _observe(self, given_up: frozenset[str] = frozenset()) -> Snapshot:
+    def _observe(self, without: frozenset[str] = frozenset()) -> Snapshot:
         def look() -> Snapshot:
             clusters = {
                 alias: ClusterSnapshot(
                     alias,
-                    reachable=cluster.answers and alias not in given_up,
+                    reachable=cluster.answers and alias not in without,
                     topics={
                         name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
                         for name, logs in cluster.logs.items()
@@ -126,7 +128,7 @@ class Operator:
     def __init__(self, world: World) -> None:
         self._world, self._sim = world, world.sim
         self._left = world.plan.switches
-        self._attempts = 0
+        self._attempts = self._failbacks = 0
         self._running = 0
         self.done = False
         self._sim.after(self._sim.between(1.5, 4.0), self._next)
@@ -140,15 +142,23 @@ class Operator:
         if world.state().epoch.counter > wanted:
             self._left -= 1
         if self._left <= 0 or self._attempts > 3 * world.plan.switches:
-            if world.disasters is not None and not world.disasters.happened:
-                self._sim.after(self._sim.between(0.2, 1.5), self._next)
-            else:
-                self.finish()
+            self._after_all(world.disasters)
             return
         self._attempts += 1
         self._start("switch")
         if self._sim.chance(world.plan.tool_faults / 3):
             self._sim.after(self._sim.between(0.0, 1.0), lambda: self._start("switch"))
+
+    def _after_all(self, disasters: Disasters | None) -> None:
+        """Wait for the disaster, and switch again when the cluster is back; else finish."""
+        if disasters is not None and disasters.awaited:
+            self._sim.after(self._sim.between(0.2, 1.5), self._next)
+        elif disasters is not None and disasters.switches_due and self._failbacks < _FAILBACKS:
+            self._failbacks += 1
+            self._world.count("switches after a return")
+            self._start("switch")
+        else:
+            self.finish()
 
     def _start(self, command: Command) -> None:
         self._running += 1

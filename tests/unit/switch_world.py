@@ -152,11 +152,11 @@ class World:
     def request(self, to: str, **more: object) -> SwitchRequest:
         return replace(SwitchRequest(SCOPE, to, timeout_s=2.0), **more)
 
-    def observe(self, given_up: frozenset[str] = frozenset()) -> Snapshot:
+    def observe(self, without: frozenset[str] = frozenset()) -> Snapshot:
         clusters = {
             alias: ClusterSnapshot(
                 alias,
-                reachable=cluster.up and alias not in given_up,
+                reachable=cluster.up and alias not in without,
                 topics={
                     name: TopicInfo(tuple(0 for _ in log), tuple(len(part) for part in log))
                     for name, log in cluster.logs.items()
@@ -220,9 +220,10 @@ class Store:
         return Outcome(Status.DONE)
 
     def views(self, aliases: Iterable[str] | None = None) -> Mapping[str, View]:
-        asked = self._world.clusters.keys() if aliases is None else set(aliases)
+        clusters = self._world.clusters
+        wanted = set(clusters if aliases is None else aliases)
         return self._world.call(
-            lambda: {a: c.view() for a, c in self._world.clusters.items() if c.up and a in asked}
+            lambda: {a: c.view() for a, c in clusters.items() if c.up and a in wanted}
         )
 
     def clients(self, aliases: Iterable[str]) -> Mapping[str, Mapping[str, Registration]]:

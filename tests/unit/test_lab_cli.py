@@ -53,6 +53,11 @@ def test_what_does_not_run_cannot_be_signalled(laid_out: Path, command: str) -> 
     assert "LEFT does not run" in str(result.exception)
 
 
+def test_a_property_of_mm2_that_is_none_is_refused(tmp_path: Path) -> None:
+    result = _run("up", "--mm2-property", "no-value", "--dir", str(tmp_path / "lab"))
+    assert "'no-value' is not KEY=VALUE" in str(result.exception)
+
+
 def test_no_lab_is_said_so(tmp_path: Path) -> None:
     result = _run("status", "--dir", str(tmp_path))
     assert isinstance(result.exception, ConfigurationError)

@@ -77,8 +77,16 @@ def cluster_unreachable(case: Case) -> Iterator[Finding]:
                 "a planned switch needs the active cluster and the target"
                 if alias in needed
                 else "it learns of the switch when it is back",
-                f"start the brokers of {alias}, or correct its bootstrap.servers",
+                _instead(case, alias),
             )
+
+
+def _instead(case: Case, alias: str) -> str:
+    """Return what to do about a cluster that does not answer."""
+    if alias == case.active:
+        to = next(iter(case.targets), "ALIAS")
+        return f"start its brokers; if {alias} is gone: failover switch --to {to} --emergency"
+    return f"start the brokers of {alias}, or correct its bootstrap.servers"
 
 
 def permission_missing(case: Case) -> Iterator[Finding]:

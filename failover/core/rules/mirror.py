@@ -147,7 +147,7 @@ def standby_not_empty(case: Case) -> Iterator[Finding]:
         return
     been_active = {epoch.cluster for epoch in case.state.epochs}
     for cluster in case.involved:
-        if cluster.alias == case.active:
+        if cluster.alias == case.active or _owes(case, cluster.alias):
             continue
         for name, log in cluster.topics.items():
             if case.naming.origin_of(name, cluster.alias) != (cluster.alias, name):
@@ -159,6 +159,53 @@ def standby_not_empty(case: Case) -> Iterator[Finding]:
             }
             if beyond:
                 yield _beyond(name, cluster.alias, beyond, been=cluster.alias in been_active)
+
+
+def _owes(case: Case, alias: str) -> tuple[str, ...]:
+    """Return topics of a cluster that was given up and not compared with the ledger since."""
+    return tuple(
+        topic
+        for topic, rows in sorted(case.snapshot.view.ledger.items())
+        if any(row.epoch.cluster == alias and alias not in row.ends for row in rows.values())
+    )
+
+
+def cluster_returned(case: Case) -> Iterator[Finding]:
+    """A cluster that was given up answers again, and nobody has looked at its logs yet."""
+    for cluster in case.snapshot.clusters.values():
+        topics = _owes(case, cluster.alias) if cluster.reachable else ()
+        if topics:
+            yield Finding(
+                "cluster-returned",
+                case.severity(Severity.WARN),
+                f"cluster {cluster.alias}",
+                f"was given up, and is back; not compared with the ledger yet: {listed(topics, 3)}",
+                "it may hold records that were never copied, or have lost some that were",
+                f"failover rejoin {cluster.alias} (failback does it, too)",
+            )
+
+
+def late_records_known(case: Case) -> Iterator[Finding]:
+    """A returned cluster holds records that nobody has written again."""
+    counts: dict[str, int] = {}
+    epochs = case.state.epochs if case.state else ()
+    for rows in case.snapshot.view.ledger.values():
+        for counter, row in rows.items():
+            home = row.epoch.cluster
+            if any(e.counter > counter and e.cluster == home for e in epochs):
+                continue  # its next epoch has begun: they are read with it
+            found = row.late.get(home, {}).values()
+            counts[home] = counts.get(home, 0) + sum(b - a for s in found for a, b in s)
+    for alias, count in sorted(counts.items()):
+        if count:
+            yield Finding(
+                "late-records-pending",
+                Severity.WARN,
+                f"cluster {alias}",
+                f"{count:,} late records: written there, never copied, their producers are gone",
+                f"groups read them first when {alias} is active again",
+                "failover failback",
+            )
 
 
 def _beyond(topic: str, alias: ClusterAlias, beyond: dict[int, int], *, been: bool) -> Finding:
@@ -297,6 +344,8 @@ RULES: tuple[Rule, ...] = (
     topic_missing,
     partition_count_differs,
     diverged,
+    cluster_returned,
+    late_records_known,
     standby_not_empty,
     group_sync_on,
     offset_syncs_at_source,

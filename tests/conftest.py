@@ -1,4 +1,4 @@
-"""One lab for all integration tests of a session; a test that breaks it puts it back."""
+"""One lab for all tests of a session that need real Kafka; a test that breaks it puts it back."""
 
 import os
 from collections.abc import Iterator

@@ -1,0 +1,157 @@
+"""`failover rejoin`: a cluster that was given up is brought up to date, and compared."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from clientlib.protocol.errors import FencedError, RemoteError
+from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import State, View, merge
+from clientlib.protocol.types import ClusterAlias
+from clientlib.settings import Scope
+from failover.core import report
+from failover.core.plan import logical_topics
+from failover.core.publish import lacking
+from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
+from failover.io.ports import Ports, Record
+from failover.returned import Compared, Comparison, owing
+
+_MARK_LIVES_S = 3.2
+_LOOKS, _LOOK_PAUSE_S = 20, 0.5
+
+
+class Rejoining:
+    """Brings one cluster back into one scope. ``request.to`` names it."""
+
+    def __init__(self, scope: Scope, naming: Naming, ports: Ports) -> None:
+        self._scope, self._naming, self._ports = scope, naming, ports
+
+    def run(self, request: SwitchRequest) -> RunResult:
+        """Compare, and write state and ledger wherever they are behind; idempotent."""
+        try:
+            return self._run(request)
+        except FencedError as error:
+            return report.refused(request, "locked", ExitCode.LOCKED, str(error))
+        except RemoteError as error:
+            return report.refused(request, "unreachable", ExitCode.UNREACHABLE, str(error))
+
+    def _run(self, request: SwitchRequest) -> RunResult:
+        store = self._ports.store
+        views = self._patiently(request.to)
+        state = merge(views.values()).state
+        refusal = self._unfit(request, views, state)
+        if refusal is not None or state is None:
+            return refusal or report.refused(request, "refused", ExitCode.REFUSED, "no state")
+        store.acquire(sorted(views))
+        views = store.views()
+        merged = merge(views.values())
+        compared = self._compare(request.to, state, merged)
+        ledger = {topic: dict(rows) for topic, rows in merged.ledger.items()}
+        bad = tuple(text for one in compared.values() for text in one.diverged)
+        for (topic, counter), one in compared.items():
+            if not one.diverged:
+                ledger[topic][counter] = one.row
+        changed = self._publish(state, ledger, views)
+        return self._told(request, state, compared.values(), bad, changed=changed)
+
+    def _patiently(self, alias: ClusterAlias) -> Mapping[ClusterAlias, View]:
+        """Read all states; a cluster that has just come back needs a moment to elect leaders."""
+        views = self._ports.store.views()
+        for _ in range(_LOOKS):
+            if alias in views:
+                break
+            self._ports.clock.sleep(_LOOK_PAUSE_S)
+            views = self._ports.store.views()
+        return views
+
+    def _unfit(
+        self, request: SwitchRequest, views: Mapping[ClusterAlias, View], state: State | None
+    ) -> RunResult | None:
+        if request.to not in views:
+            message = f"{request.to} cannot be reached"
+            return report.refused(request, "unreachable", ExitCode.UNREACHABLE, message)
+        if state is None:
+            message = f"scope {request.scope} has no state"
+            return report.refused(
+                request, "refused", ExitCode.REFUSED, message, remedy="failover init --active ALIAS"
+            )
+        if state.active == request.to:
+            message = f"{request.to} is active; there is nothing to rejoin"
+            return report.refused(request, "unchanged", ExitCode.OK, message, source=state.active)
+        if self._locked(views):
+            return report.refused(request, "locked", ExitCode.LOCKED, "a run is at work")
+        return None
+
+    def _locked(self, views: Mapping[ClusterAlias, View]) -> bool:
+        marks = {alias: view.mark for alias, view in views.items() if view.mark is not None}
+        if not marks:
+            return False
+        self._ports.clock.sleep(_MARK_LIVES_S)
+        now = self._ports.store.views()
+        return any(now[a].mark not in {mark, None} for a, mark in marks.items() if a in now)
+
+    def _compare(
+        self, alias: ClusterAlias, state: State, merged: View
+    ) -> dict[tuple[str, int], Compared]:
+        admin = self._ports.admin
+        listed = {a: admin.partitions(a) for a in (state.active, alias)}
+        topics = logical_topics(listed, self._scope, self._naming, state.active)
+        compare = Comparison(self._naming, self._ports, state, state.active)
+        found: dict[tuple[str, int], Compared] = {}
+        for topic, rows in merged.ledger.items():
+            for home, counter in owing(state, rows):
+                if home == alias and topic in topics and state.active in rows[counter].ends:
+                    found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
+        return found
+
+    def _publish(
+        self,
+        state: State,
+        ledger: Mapping[str, Mapping[int, ClosedEpoch]],
+        views: Mapping[ClusterAlias, View],
+    ) -> bool:
+        """Write to every readable cluster what it lacks; say whether any did."""
+        writes: dict[ClusterAlias, list[Record]] = {}
+        for alias, view in views.items():
+            records: list[Record] = list(lacking(state.scope, ledger, view))
+            if view.state is None or view.state.order < state.order:
+                records.append((state.key(), state.value()))
+            if records:
+                writes[alias] = records
+        outcomes = self._ports.store.publish(writes) if writes else {}
+        failed = [outcome.why for outcome in outcomes.values() if not outcome.done]
+        if failed:
+            raise RemoteError("; ".join(failed))
+        return bool(writes)
+
+    def _told(
+        self,
+        request: SwitchRequest,
+        state: State,
+        compared: Iterable[Compared],
+        bad: tuple[str, ...],
+        *,
+        changed: bool,
+    ) -> RunResult:
+        found = list(compared)
+        late, replayed = sum(c.late for c in found), sum(c.replayed for c in found)
+        findings: tuple[Finding, ...] = ()
+        if bad:
+            findings = (report.diverged(request.to, "; ".join(bad[:3])),)
+        message = (
+            f"{request.to} diverged: {'; '.join(bad[:3])}"
+            if bad
+            else f"{request.to} agrees with the ledger; behind it: {late:,} late records, "
+            f"{replayed:,} that were written again"
+        )
+        base = report.refused(
+            replace(request, run=""),
+            "refused" if bad else "rejoined" if changed else "unchanged",
+            ExitCode.REFUSED if bad else ExitCode.OK,
+            message,
+            source=request.to,
+            epoch=state.epoch.counter,
+            findings=findings,
+            remedy=findings[0].remedy if findings else "",
+        )
+        return replace(base, changed=changed, measured={"late": late, "replayed": replayed})

@@ -1,0 +1,68 @@
+"""What members report of a cluster that was lost, and what is made of it."""
+
+import pytest
+
+from clientlib.protocol.errors import RecordFormatError
+from clientlib.protocol.progress import (
+    GroupProgress,
+    Progress,
+    Report,
+    decode_report,
+    fold_progress,
+)
+from clientlib.protocol.recover import Memory, Print
+from clientlib.protocol.types import Partition
+
+P0, P1 = Partition("T", 0), Partition("T", 1)
+
+
+def memory(*offsets: int) -> Memory:
+    return Memory(tuple(Print(offset, bytes([offset % 256]) * 16) for offset in offsets))
+
+
+def report(member: str, at: int, *, final: int = 0, part: Partition = P0) -> Report:
+    return Report("g", member, 1, "LEFT", {part: Progress({"LEFT": at}, "LEFT")}, final)
+
+
+def test_a_report_and_back() -> None:
+    one = Progress({"LEFT": 12, "RIGHT": 3}, "LEFT", memory(7, 8, 9, 11))
+    mine = Report("g", "me", 3, "LEFT", {P0: one, P1: Progress({}, "")}, handed_over=4)
+    assert decode_report(*mine.record("default")) == mine
+
+
+def test_the_newest_report_wins_and_not_the_largest_position() -> None:
+    """An operator's rewind must hold."""
+    known = fold_progress(GroupProgress(), [report("a", 500), report("a", 20)])
+    assert known.parts[P0].progress.offsets == {"LEFT": 20}
+
+
+def test_a_member_has_said_everything_only_when_it_says_so() -> None:
+    """Else the second of its partitions would be recovered by an older report: 185 repeats."""
+    known = fold_progress(GroupProgress(), [report("a", 5, final=2)])
+    assert known.parts[P0].handed_over == 2
+    assert known.handed_over.get("a", 0) == 0
+    known = fold_progress(known, [Report("g", "a", 1, "LEFT", {}, handed_over=2)])
+    assert known.handed_over["a"] == 2
+
+
+def test_what_was_remembered_of_a_position_is_kept_for_a_reader_that_got_nothing_yet() -> None:
+    first = Report("g", "a", 1, "LEFT", {P0: Progress({"LEFT": 12}, "LEFT", memory(10, 11))})
+    known = fold_progress(GroupProgress(), [first, report("b", 12)])
+    assert known.parts[P0].member == "b"
+    assert known.parts[P0].progress.memory == memory(10, 11)
+    known = fold_progress(known, [report("b", 13)])
+    assert known.parts[P0].progress.memory == Memory()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b'["client","s","g","m"]', b"{}"),
+        (b'["progress","s","g","m"]', b"{}"),
+        (b'["progress","s","g"]', b"{}"),
+        (b'["progress","s","g","m"]', b'{"epoch":1,"cluster":"L","parts":{"T":{"x":{}}}}'),
+    ],
+)
+def test_garbage_is_no_report(key: bytes, value: bytes) -> None:
+    with pytest.raises(RecordFormatError):
+        decode_report(key, value)

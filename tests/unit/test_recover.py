@@ -1,0 +1,72 @@
+"""Where the position of a lost log is in its copy, by what its reader remembers."""
+
+import pytest
+
+from clientlib.protocol.fingerprint import LogRecord, fingerprint
+from clientlib.protocol.recover import Memory, Print, Recovered, RecoverRequest, Recovery
+from clientlib.protocol.windows import Span
+
+
+def record(number: int, offset: int) -> LogRecord:
+    return LogRecord(offset, 1000 + number, None, f"v{number}".encode())
+
+
+def remembered(numbers: range) -> Memory:
+    return Memory(tuple(Print(n, fingerprint(record(n, n))) for n in numbers))
+
+
+def recovered(copy: list[LogRecord], memory: Memory, position: int, **more: int) -> Recovered:
+    target = Span(more.get("first", 0), more.get("end", len(copy)))
+    request = RecoverRequest(memory, position, 0, target, more.get("floor", target.start))
+    search = Recovery(request)
+    while (window := search.next_request()) is not None:
+        search.feed([r for r in copy if window.start <= r.offset < window.end][: window.limit])
+    assert search.result is not None
+    return search.result
+
+
+def copy_of(numbers: list[int]) -> list[LogRecord]:
+    return [record(number, offset) for offset, number in enumerate(numbers)]
+
+
+@pytest.mark.parametrize("position", [1, 40, 99, 100])
+def test_a_position_that_the_copy_holds_is_found_exactly(position: int) -> None:
+    memory = remembered(range(max(0, position - 20), position))
+    found = recovered(copy_of(list(range(100))), memory, position)
+    assert (found.offset, found.again, found.beyond) == (position, 0, False)
+
+
+def test_a_position_beyond_the_copy_is_its_end_and_says_what_was_processed_there() -> None:
+    memory = remembered(range(80, 130))
+    found = recovered(copy_of(list(range(100))), memory, 120)
+    assert (found.offset, found.beyond, found.again) == (100, True, 0)
+    assert found.ahead == tuple(p.print for p in memory.prints if 100 <= p.offset < 120)
+
+
+def test_a_copy_that_ends_before_everything_remembered_is_known_to() -> None:
+    found = recovered(copy_of(list(range(10))), remembered(range(50, 60)), 60)
+    assert (found.offset, found.beyond) == (10, True)
+
+
+def test_an_empty_copy_is_behind_every_position() -> None:
+    found = recovered([], remembered(range(10)), 10)
+    assert (found.offset, found.beyond) == (0, True)
+
+
+def test_offsets_differ_where_the_origin_has_gaps() -> None:
+    kept = [n for n in range(100) if n % 10]  # markers at every tenth offset of the origin
+    memory = Memory(tuple(Print(n, fingerprint(record(n, n))) for n in kept if 40 <= n < 60))
+    assert recovered(copy_of(kept), memory, 60).offset == kept.index(59) + 1
+
+
+def test_nothing_remembered_is_the_floor_and_tells_how_much_may_come_again() -> None:
+    found = recovered(copy_of(list(range(100))), Memory(), 60, floor=50)
+    assert (found.offset, found.beyond) == (50, False)
+    assert found.again >= 10
+
+
+def test_the_answer_is_never_past_the_position() -> None:
+    for position in range(1, 100, 7):
+        for seen in (1, 5, 30):
+            memory = remembered(range(max(0, position - seen), position))
+            assert recovered(copy_of(list(range(90))), memory, position).offset <= position
