@@ -97,6 +97,7 @@ class FailoverProducer(Producer):
             self.produce = self._fast.produce  # type: ignore[method-assign]
         self._direct: Callable[..., None] | None = None
         self._valid_until = 0.0
+        self._closed = False
         if not opts.wanted(settings):
             warnings.warn(
                 "FailoverProducer without failover.config is a plain producer", stacklevel=2
@@ -115,7 +116,6 @@ class FailoverProducer(Producer):
         self._reporting = ""
         self._serving_for_application = True
         self._draining = ""
-        self._closed = False
         replay_s = float(settings.get("failover.replay.ms", _REPLAY_MS)) / 1000
         replay_bytes = int(settings.get("failover.replay.bytes", _REPLAY_BYTES))
         self._rescuer = Rescuer(self._options, replay_s, replay_bytes)

@@ -84,7 +84,11 @@ class _GivenUp:
 
 @dataclass(slots=True)
 class ReplayBuffer:
-    """Holds reports for ``seconds`` and up to ``most_bytes``. ``fresh`` is filled by callbacks."""
+    """Holds reports for ``seconds`` and up to ``most_bytes``. ``fresh`` is filled by callbacks.
+
+    The seconds are counted by what is reported: while a dead cluster reports nothing, nothing ages,
+    however late its operator decides to go on without it.
+    """
 
     seconds: float
     most_bytes: int
@@ -108,7 +112,8 @@ class ReplayBuffer:
             self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
             self.size += size
         while self._chunks and (
-            self.size > self.most_bytes or now - self._chunks[0].at > self.seconds
+            self.size > self.most_bytes
+            or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
 

@@ -7,7 +7,7 @@ after an unplanned switch the end of each copy is read (`CopyProbe.tail`).
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from clientlib.core.replay_buffer import Kept, Key
 from clientlib.io.log_reader import LogReader
@@ -20,6 +20,13 @@ from clientlib.settings import Cluster
 _NEAR = 256
 _MOST = 500_000
 _BEFORE_MS = 2_000
+_ABSENT = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - confluent-kafka's public spelling
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
+    }
+)
 
 
 class CopyProbe:
@@ -80,7 +87,12 @@ class CopyProbe:
         stand by its timestamp. Raises ClusterUnreachableError.
         """
         tp = self._copy(key)
-        low, high = self._logs.bounds(self._standby, tp)
+        try:
+            low, high = self._logs.bounds(self._standby, tp)
+        except KafkaException as error:
+            if error.args[0].code() not in _ABSENT:
+                raise
+            return [], 0  # the mirror has not even created it
         end = min(end, high)
         start = self._after.get(key)
         if start is None:

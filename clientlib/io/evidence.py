@@ -41,7 +41,14 @@ log = logging.getLogger("clientlib.consumer")
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 _ANSWER_S = 2.0
 _ACK_S = 0.5
-_ATTEMPTS = 20
+_ATTEMPTS, _LEAVING_ATTEMPTS = 20, 3
+
+
+def attempts(job: Publish) -> int:
+    """Return how often a report is tried."""
+    if job.handed_over:
+        return _ATTEMPTS
+    return _LEAVING_ATTEMPTS if job.leaving else 1
 
 
 class ProgressWriter:
@@ -54,13 +61,15 @@ class ProgressWriter:
         self._producer: Producer | None = None
 
     def write(self, job: Publish) -> bool:
-        """Write a report; a final one until it is acknowledged, an ordinary one at most once."""
+        """Write a report; a final one until it is acknowledged, an ordinary one at most once.
+
+        One about partitions that another member gets now is tried a few times.
+        """
         report = Report(
             self._group, self._member, job.epoch, job.cluster, job.parts, job.handed_over
         )
         key, value = report.record(self._scope)
-        attempts = _ATTEMPTS if job.handed_over else 1
-        return any(self._written(key, value) for _ in range(attempts))
+        return any(self._written(key, value) for _ in range(attempts(job)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -125,6 +134,11 @@ class EvidenceReader:
 
     def _silent(self, epoch: int) -> list[str]:
         """Return the living members that have not said their final word about the lost cluster."""
+        over = self._known.handed_over
+        return sorted(ident for ident in self._members() if over.get(ident, 0) < epoch)
+
+    def _members(self) -> list[str]:
+        """Return the members that the group has on this cluster, by what they call themselves."""
         if self._admin is None:
             self._admin = AdminClient(helper_conf(self._cluster, "group"))
         asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
@@ -132,8 +146,7 @@ class EvidenceReader:
             members = asked[self._group].result(timeout=_ANSWER_S).members
         except TimeoutError as error:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
-        over = self._known.handed_over
-        return sorted(m.client_id for m in members if over.get(m.client_id, 0) < epoch)
+        return [member.client_id for member in members]
 
     def _read_on(self) -> None:
         """Read the progress topic from where the last call stopped to its end."""

@@ -147,10 +147,9 @@ class BackgroundJobs:
         writer = ProgressWriter(self._options, alias, str(self._settings["group.id"]))
         queue = self._queues[_reports(alias)]
         try:
-            while not self._threads.stopping.is_set():
+            while not self._threads.stopping.is_set() or not queue.empty():
                 job = self._jobs_of(_reports(alias))
-                final = isinstance(job, Publish) and job.handed_over
-                if isinstance(job, Publish) and (final or queue.empty()):
+                if isinstance(job, Publish) and (job.kept or queue.empty()):
                     writer.write(job)
         finally:
             writer.close()

@@ -104,6 +104,7 @@ class Publish:
     """Write what this member reads to the progress topic of cluster ``to``.
 
     ``epoch`` and ``cluster``: what it reads under; see `protocol.progress.Report` for the rest.
+    ``leaving``: it has given these partitions up, so that no later report of it will have them.
     """
 
     to: ClusterAlias
@@ -111,6 +112,12 @@ class Publish:
     cluster: ClusterAlias
     parts: Mapping[Partition, Progress]
     handed_over: int = 0
+    leaving: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later report does not replace it."""
+        return self.leaving or self.handed_over > 0
 
 
 @dataclass(frozen=True, slots=True)

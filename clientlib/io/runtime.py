@@ -334,22 +334,36 @@ class Runtime:
         parts: Mapping[Partition, Progress],
         *,
         handed_over: int = 0,
+        leaving: bool = False,
     ) -> None:
         """Tell another cluster what is read here."""
         under, cluster = self._reading_under, self._active or ""
-        self._jobs.submit(Publish(to, under, cluster, dict(parts), handed_over))
+        self._jobs.submit(Publish(to, under, cluster, dict(parts), handed_over, leaving))
 
     def _report_all(self, now: float) -> None:
         """Tell every standby once a second what is read, and what of it is committed."""
         if self._active is None or now < self._next_report:
             return
-        self._next_report = now + REPORT_S
         parts = self.session.progress(self._active)
         if not parts or self._commits.lost == self._active:
             return
+        self._next_report = now + REPORT_S
         for alias in self.members:
             if alias != self._active:
                 self._report(alias, parts)
+
+    def _report_given_up(self, cluster: ClusterAlias, gone: Iterable[Partition]) -> None:
+        """Tell the standbys where partitions stand that go to another member.
+
+        If the cluster dies before that one has read anything, nobody else can tell.
+        """
+        if cluster != self._active or cluster == self._commits.lost:
+            return
+        known = self.session.progress(cluster)
+        parts = {partition: known[partition] for partition in gone if partition in known}
+        for alias in self.members:
+            if parts and alias != cluster:
+                self._report(alias, parts, leaving=True)
 
     def _on_done(self, done: JobDone, now: float) -> list[Command]:
         match done:
@@ -633,6 +647,8 @@ class Runtime:
         for command in self.session.on_disowned(cluster, gone, lost=lost):
             if isinstance(command, Stop):
                 self._stop(command.spans, lost=command.lost)
+        if not lost:
+            self._report_given_up(cluster, gone)
         for partition in gone:
             self._commits.forget(SeatKey(cluster, partition))
         self.session.forget(cluster, gone)
@@ -680,5 +696,8 @@ class Runtime:
     def leave(self) -> None:
         """Finish before closing: revoke everything, commit as at any revoke, own nothing."""
         if self.tracks:
-            self._stop({t.seat.key.partition: t.span for t in self.tracks.values()}, lost=False)
+            given = {t.seat.key.partition: t.span for t in self.tracks.values()}
+            self._stop(given, lost=False)
+            if self._active is not None:
+                self._report_given_up(self._active, given)
         self.session.seats.clear()

@@ -8,6 +8,7 @@ offset: a record has another offset on each cluster.
 from failover.checkers.anomalies import Anomaly, Expected, Kind
 from failover.checkers.events import (
     Acked,
+    ClusterLost,
     Committed,
     ConsumerCrashed,
     ConsumerStalled,
@@ -43,6 +44,7 @@ from failover.checkers.verdict import Unknown, Verdict, judge
 __all__ = [
     "Acked",
     "Anomaly",
+    "ClusterLost",
     "Committed",
     "ConsumerCrashed",
     "ConsumerStalled",

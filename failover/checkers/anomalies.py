@@ -36,12 +36,14 @@ class Expected:
     """A group that should have got everything.
 
     ``topics`` limits it to some logical topics (None: all of them), ``since`` to records sent at
-    that time or later (for a group that began at ``latest``).
+    that time or later (for a group that began at ``latest``). ``but``: records, by producer and
+    sequence number, that a lost cluster held alone and whose producer died too.
     """
 
     group: str
     topics: frozenset[str] | None = None
     since: float = float("-inf")
+    but: frozenset[tuple[str, int]] = frozenset()
 
 
 def expectations(groups: Iterable[str | Expected]) -> tuple[Expected, ...]:

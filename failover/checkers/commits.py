@@ -74,6 +74,11 @@ class Interruptions:
             of_partition[gone.group, gone.consumer, gone.topic, gone.partition].append(gone.at)
         return cls(dict(of_consumer), dict(of_partition))
 
+    def broke(self, event: Delivered, until: float) -> bool:
+        """Whether a delivery's consumer crashed, stalled or started anew from then ``until``."""
+        last = _last(self._of_consumer.get((event.group, event.consumer), []), until)
+        return last is not None and last >= event.at
+
     def last(self, event: Delivered, *, until: float) -> float | None:
         """Find the last interruption of a delivery's consumer or partition, from then ``until``."""
         consumer = (event.group, event.consumer)

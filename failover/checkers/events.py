@@ -28,7 +28,10 @@ class Sent(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """The delivery callback said that ``cluster`` has the record, in this origin log."""
+    """The delivery callback said that ``cluster`` has the record, in this origin log.
+
+    A negative offset is unknown: a cluster that was lost had the record and never said where.
+    """
 
     producer: str
     seq: int
@@ -131,6 +134,17 @@ class EpochSeen(NamedTuple):
     at: float
 
 
+class ClusterLost(NamedTuple):
+    """A cluster fell silent for good, or until others went on without it; write it as it falls.
+
+    What it alone knew does not count any more: neither commits that no report had carried away nor
+    records that were not copied.
+    """
+
+    cluster: str
+    at: float
+
+
 Event: TypeAlias = (
     Sent
     | Acked
@@ -142,6 +156,7 @@ Event: TypeAlias = (
     | ConsumerCrashed
     | ConsumerStalled
     | EpochSeen
+    | ClusterLost
 )
 
 TAGS: dict[type[Event], str] = {
@@ -155,6 +170,7 @@ TAGS: dict[type[Event], str] = {
     ConsumerCrashed: "X",
     ConsumerStalled: "Z",
     EpochSeen: "E",
+    ClusterLost: "L",
 }
 _TYPES: dict[str, type[Event]] = {tag: kind for kind, tag in TAGS.items()}
 

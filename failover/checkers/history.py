@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from failover.checkers.events import (
     TAGS,
     Acked,
+    ClusterLost,
     Committed,
     ConsumerCrashed,
     ConsumerStalled,
@@ -63,6 +64,7 @@ class History:
     revoked: tuple[Revoked, ...] = ()
     broken: tuple[ConsumerStarted | ConsumerCrashed | ConsumerStalled, ...] = ()
     epochs: tuple[EpochSeen, ...] = ()
+    clusters_lost: tuple[ClusterLost, ...] = ()
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "History":
@@ -87,6 +89,7 @@ class History:
             revoked=_in_time(by_type[Revoked]),  # type: ignore[arg-type]  # as above
             broken=_in_time(broken),  # type: ignore[arg-type]  # as above
             epochs=_in_time(by_type[EpochSeen]),  # type: ignore[arg-type]  # as above
+            clusters_lost=_in_time(by_type[ClusterLost]),  # type: ignore[arg-type]  # as above
         )
 
     @cached_property
@@ -134,6 +137,11 @@ class History:
             return sent.topic
         acked = self.acked_by.get(event.producer, {}).get(event.seq)
         return event.topic if acked is None else acked.topic
+
+    def lost_between(self, cluster: str | None, since: float, until: float) -> float | None:
+        """Return when a cluster was lost in this time, the first if it was lost more often."""
+        found = (e.at for e in self.clusters_lost if e.cluster == cluster)
+        return next((at for at in found if since <= at <= until), None)
 
     def log_of(self, event: Delivered) -> Log:
         """Name the physical partition of a delivery.

@@ -78,8 +78,8 @@ def conflicting_offset(history: History) -> tuple[Anomaly, ...]:
     for events in (history.acked, history.reading.progress):
         for event in events:
             cluster = event.cluster
-            if cluster is None:  # an origin log is judged by its acknowledgements
-                continue
+            if cluster is None or event.offset < 0:
+                continue  # an origin log is judged by its acknowledgements that know their offset
             first = held[cluster, event.topic, event.partition].setdefault(event.offset, event)
             if first is event or (first.seq == event.seq and first.producer == event.producer):
                 continue

@@ -84,6 +84,8 @@ def _bounds(
 def _is_expected(history: History, group: Expected, acked: Acked) -> bool:
     if group.topics is not None and acked.topic not in group.topics:
         return False
+    if (acked.producer, acked.seq) in group.but:
+        return False
     sent = history.sent_by.get(acked.producer, {}).get(acked.seq)
     return (acked.at if sent is None else sent.at) >= group.since
 
@@ -95,7 +97,10 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     Else a repeat is allowed as in any Kafka rebalance: after the earlier delivery its consumer
     crashed, stalled, started anew or gave the partition up, and at the last such moment before the
     repeat no commit of the group had covered the earlier delivery. A record that was *written*
-    twice (two offsets of one log, or two origin logs) is never allowed.
+    twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
+    read from a cluster that was lost before the repeat. Of a consumer that crashed, commits on a
+    cluster that was lost count only if they are older than `REPORTED_S` by then: what a standby may
+    not have been told.
     """
     _, wrong = split_repeats(history, strict=strict)
     return tuple(
@@ -107,6 +112,10 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
         for before, again in wrong
     )
 
+
+REPORTED_S = 4.0
+"""A consumer's commits are known to the standby after so long: it reports once a second, and a
+report can be lost."""
 
 _Pairs = tuple[tuple[Delivered, Delivered], ...]
 
@@ -122,10 +131,14 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
     wrong: list[tuple[Delivered, Delivered]] = []
     for before, again in repeats:
         moment = interruptions.last(before, until=again.at)
+        log = history.log_of(before)
+        gone = history.lost_between(log.cluster, before.at - REPORTED_S, again.at)
+        if moment is not None and gone is not None and interruptions.broke(before, again.at):
+            moment = min(moment, gone - REPORTED_S)
         excused = (
             moment is not None
-            and not _written_twice(history, before, again)
-            and not commits.cover(history.log_of(before), before.group, before.offset, moment)
+            and (gone is not None or not _written_twice(history, before, again))
+            and not commits.cover(log, before.group, before.offset, moment)
         )
         (allowed if excused else wrong).append((before, again))
     return tuple(allowed), tuple(wrong)

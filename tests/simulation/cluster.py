@@ -1,4 +1,7 @@
-"""A fake cluster: topics, groups, registrations, and the state topic with its transactions."""
+"""A fake cluster: topics, groups, registrations, and the state topic with its transactions.
+
+It can die, be stopped, and come back; whoever waits for it meanwhile is woken in order.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from tests.simulation.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clientlib.io.ports import Publish
     from clientlib.protocol.clients import Registration
+    from clientlib.protocol.replay import Manifest
     from tests.simulation.clock import Scheduler
     from tests.simulation.group import Group
     from tests.simulation.world import World
@@ -40,12 +43,47 @@ class Cluster:
     logs: dict[str, list[Log]] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     clients: dict[str, Registration] = field(default_factory=dict)
-    reports: list[Publish] = field(default_factory=list)
+    manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict)
     state: list[Transaction] = field(default_factory=list)
     fence: int = 0
     views: list[tuple[float, View]] = field(default_factory=lambda: [(0.0, View())])
     watchers: list[Callable[[], None]] = field(default_factory=list)
+    up: bool = True
+    paused: bool = False
+    silent_since: float = float("inf")
+    _waiting: list[Callable[[], None]] = field(default_factory=list)
     _folded: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is alive and running."""
+        return self.up and not self.paused
+
+    def kill(self) -> None:
+        """SIGKILL: nothing answers any more; the logs stay."""
+        self.up, self.silent_since = False, self.sim.now
+        self.sim.log("cluster", f"{self.alias} dies")
+
+    def pause(self) -> None:
+        """SIGSTOP: what is sent to it waits in its sockets."""
+        self.paused, self.silent_since = True, self.sim.now
+        self.sim.log("cluster", f"{self.alias} is stopped")
+
+    def come_back(self) -> None:
+        """It answers again: what has waited for it goes on, in order."""
+        self.up, self.paused, self.silent_since = True, False, float("inf")
+        self.sim.log("cluster", f"{self.alias} is back")
+        waiting, self._waiting = self._waiting, []
+        for act in waiting:
+            act()
+        for watcher in self.watchers:
+            watcher()
+
+    def when_back(self, act: Callable[[], None]) -> bool:
+        """If it does not answer, do something when it does again; say whether that is so."""
+        if not self.answers:
+            self._waiting.append(act)
+        return not self.answers
 
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic or add partitions; its groups learn of it."""

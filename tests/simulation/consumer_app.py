@@ -20,11 +20,14 @@ from tests.simulation.cluster import SCOPE
 from tests.simulation.control import SimWatch
 from tests.simulation.group import Group
 from tests.simulation.jobs import SimJobs
-from tests.simulation.member import FakeMember, FakeMessage, Rebalance
+from tests.simulation.member import FakeMember, Rebalance, SimPatience
+from tests.simulation.message import FakeMessage
 from tests.simulation.world import NAMING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from clientlib.io.ports import Publish
 
     from clientlib.core.tracker import Span
     from clientlib.protocol.types import Partition
@@ -41,8 +44,14 @@ class ObservedRuntime(Runtime):
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
         keys = [(span.topic, partition.number) for partition, span in spans.items()]
+        kept = [key for key in keys if self._handed_over(key)]
         super()._stop(spans, lost=lost)
-        self.app.gave_up(keys)
+        self.app.gave_up([key for key in keys if key not in kept])
+
+    def _handed_over(self, key: tuple[str, int]) -> bool:
+        """Say whether what is committed travels by a report, which counts when it is written."""
+        track = self.tracks.get(key)
+        return track is not None and track.cluster == self._commits.lost
 
 
 class ConsumerApp:
@@ -71,8 +80,10 @@ class ConsumerApp:
             watch=self.watch,
             clock=SimClock(self.sim, self.process),
             reset=lambda *_: None,
+            waiting=SimPatience(self._given_up),
         )
         self.runtime.app = self
+        self.jobs.on_written = self._reported
         self.runtime.callbacks = Callbacks(self, self._on_assign, self._on_revoke)
         self._ticket = 0
         self._due = 0.0
@@ -103,6 +114,10 @@ class ConsumerApp:
 
     def _committed(self, error: Any, tps: list[TopicPartition]) -> None:
         self.runtime.on_commit(error, tps)
+
+    def _given_up(self, alias: str) -> bool:
+        state = self.watch.view().state
+        return state is not None and state.lost == alias
 
     def _rebalance(self, alias: str) -> Rebalance:
         def on_assign(tps: list[TopicPartition]) -> None:
@@ -163,9 +178,10 @@ class ConsumerApp:
         self.closed = True
         self.sim.log(self.process.name, "leaves")
         for cluster in self.world.clusters.values():
-            cluster.clients.pop(self.process.name, None)
+            if cluster.answers:
+                cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
-        self.process.kill()
+        self.sim.after(0.2, self.process.kill)  # its last reports are written
 
     # -- the agent -------------------------------------------------------------------------
 
@@ -181,7 +197,8 @@ class ConsumerApp:
                 seen=self.runtime.seen,
             )
             registration = Registration(client, self.world.now_ms)
-            self.world.clusters[state.active].clients[client.id] = registration
+            if self.world.clusters[state.active].answers:
+                self.world.clusters[state.active].clients[client.id] = registration
         self.sim.after(1.0 if state is not None else 0.1, self._register, self.process, main=False)
 
     def wake(self) -> None:
@@ -335,6 +352,17 @@ class ConsumerApp:
                 self._commit(None)
             finally:
                 self._in_callback = False
+
+    def _reported(self, job: Publish) -> None:
+        """A hand-over stands: what was read of a lost cluster is committed by it, and given up."""
+        if not job.handed_over:
+            return
+        for part, progress in job.parts.items():
+            names = {o: NAMING.log_name(o, part.topic, job.cluster) for o in progress.offsets}
+            items = [(names[o], part.number, at, "") for o, at in progress.offsets.items()]
+            self.world.committed(job.cluster, self.spec.name, self.process, items)
+            if progress.log:
+                self.gave_up([(names[progress.log], part.number)])
 
     def gave_up(self, keys: list[tuple[str, int]]) -> None:
         now, group = self.world.stamp, self.spec.name

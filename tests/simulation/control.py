@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import Mark, View, fold, mark_released, merge
 from clientlib.protocol.types import Offset, Partition
 from failover.core.snapshot import Commit
@@ -54,8 +55,8 @@ class SimWatch:
         self._world.sim.after(wait, lambda: self._read(alias, index), self._process, main=False)
 
     def _read(self, alias: str, index: int) -> None:
-        if index <= self._seen[alias]:
-            return
+        if index <= self._seen[alias] or not self._world.clusters[alias].answers:
+            return  # one that does not answer tells it when it is back
         self._seen[alias] = index
         merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
         if merged != self._merged:
@@ -70,7 +71,8 @@ class SimWatch:
         """When the last question was asked whose answer has been read."""
         now, views = self._world.sim.now, self._world.clusters[cluster].views
         unread = self._seen[cluster] + 1
-        limit = min(now - 0.005, views[unread][0]) if unread < len(views) else now - 0.005
+        limit = min(now, self._world.clusters[cluster].silent_since) - 0.005
+        limit = min(limit, views[unread][0]) if unread < len(views) else limit
         asked = limit - (limit - self._phase) % ASK_S
         woken = self._process.woken
         if asked >= max(self._began, woken + _AFTER_STOP_S):
@@ -108,7 +110,12 @@ class Port:
 
     def _blind(self, alias: str) -> bool:
         """Say whether this process cannot reach a cluster now."""
-        return alias == self._sight.lacks and self._world.sim.now < self._sight.until
+        unseen = alias == self._sight.lacks and self._world.sim.now < self._sight.until
+        return unseen or not self._world.clusters[alias].answers
+
+    def _slow(self, *aliases: str) -> float:
+        """Return how long a call takes longer because somebody does not answer."""
+        return 0.3 if any(map(self._blind, aliases)) else 0.0
 
     def _call(self, act: Callable[[], T], *, slow: float = 0.0) -> T:
         self._process.call()
@@ -177,6 +184,9 @@ class SimStore(Port):
         if transaction.status == "aborted":
             self._fenced.add(alias)
             raise FencedError(alias)
+        if not cluster.answers:  # it fell silent in between: the transaction stays open
+            del self._mine[alias]
+            return Outcome(Status.UNKNOWN, f"{alias}: no answer")
         if how in {"refused", "lost", "unheard"}:
             return self._badly(alias, transaction, how)
         dies = self._dies_after(records)
@@ -207,9 +217,10 @@ class SimStore(Port):
 
     def views(self, aliases: Iterable[str] | None = None) -> Mapping[str, View]:
         clusters = self._world.clusters
-        wanted = clusters if aliases is None else set(aliases) & clusters.keys()
+        asked = tuple(clusters) if aliases is None else tuple(aliases)
         return self._call(
-            lambda: {a: c.view for a, c in clusters.items() if a in wanted and not self._blind(a)}
+            lambda: {a: clusters[a].view for a in asked if not self._blind(a)},
+            slow=self._slow(*asked),
         )
 
     def clients(self, aliases: Iterable[str]) -> Mapping[str, Mapping[str, Registration]]:
@@ -217,6 +228,9 @@ class SimStore(Port):
         return self._call(
             lambda: {a: dict(clusters[a].clients) for a in aliases if not self._blind(a)}
         )
+
+    def manifests(self, alias: str) -> Iterable[Manifest]:
+        return tuple(self._world.clusters[alias].manifests.values())
 
     def hold(self, run: str, aliases: Iterable[str]) -> None:
         self.release()
@@ -235,6 +249,8 @@ class SimStore(Port):
         self._beat += 1
         for alias in held:
             cluster = self._world.clusters[alias]
+            if self._blind(alias):
+                continue
             if self._mine.get(alias) == cluster.fence:
                 record = Mark(self._run, self._process.name, self._beat).record(SCOPE)
                 cluster.settle(cluster.begin([record]), "committed")
@@ -266,7 +282,10 @@ class SimAdmin(Port):
                 raise ClusterUnreachableError(f"{alias} cannot be reached")
             return act()
 
-        return self._call(answer)
+        return self._call(answer, slow=self._slow(alias))
+
+    def probe(self, alias: str, within_s: float) -> Callable[[], bool]:
+        return lambda: self._call(lambda: not self._blind(alias), slow=self._slow(alias))
 
     def _logs(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, Offset]:
         logs = self._world.clusters[alias].logs
@@ -327,6 +346,9 @@ class SimReader(Port):
         self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
     ) -> Mapping[Partition, Records]:
         logs = self._world.clusters[alias].logs
+        if self._blind(alias):
+            self._call(lambda: None, slow=0.3)
+            raise ClusterUnreachableError(f"{alias} cannot be reached")
         return self._call(
             lambda: {
                 part: Records(tuple(logs[part.topic][part.number].read(w.start, w.end, w.limit)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from tests.simulation.disasters import Disaster, draw_disaster
 
 if TYPE_CHECKING:
     from tests.simulation.clock import Scheduler
@@ -49,6 +51,7 @@ class Plan:
     mirror_stops: int
     mirror_kills: tuple[tuple[float, float], ...]
     mirror_flush_s: float
+    disaster: Disaster | None = None
 
 
 class Faults:
@@ -131,6 +134,27 @@ def draw_plan(sim: Scheduler) -> Plan:
         mirror_stops=0 if calm else rng.choice((0, 0, 1, 2)),
         mirror_kills=() if calm else kills,
         mirror_flush_s=own.choice((1.0, 5.0, 60.0)),
+    )
+
+
+def draw_unplanned(sim: Scheduler) -> Plan:
+    """Draw a run in which a cluster falls silent; short, and with fewer other faults."""
+    plan, rng = draw_plan(sim), sim.rng
+    rarely = rng.random() < 0.5
+    return replace(
+        plan,
+        groups=tuple(
+            replace(g, born=min(g.born, 5.0), fast=min(g.fast, 10.0)) for g in plan.groups[:2]
+        ),
+        switches=rng.choice((0, 0, 0, 1)),
+        consumer_faults=0 if rarely else min(plan.consumer_faults, 2),
+        producer_faults=0 if rarely else plan.producer_faults,
+        tool_faults=0.0 if rarely else plan.tool_faults,
+        mirror_lag_s=rng.choice((0.01, 0.05, 0.3, 1.0)),
+        # killed without exactly-once mode it repeats, and only a living source shows where
+        mirror_kills=plan.mirror_kills[:1] if plan.markers and not rarely else (),
+        mirror_stops=0,
+        disaster=draw_disaster(sim),
     )
 
 

@@ -45,6 +45,8 @@ class Group:
 
     def join(self, member: FakeMember, claim: frozenset[Logical]) -> None:
         """A JoinGroup request: of a new member, or of one that rejoins."""
+        if self.cluster.when_back(lambda: self.join(member, claim)):
+            return
         if member.ident in self.gone:
             return  # an unknown member: it will learn that its session has ended
         if member.ident not in self.members:
@@ -57,6 +59,8 @@ class Group:
 
     def leave(self, ident: str) -> None:
         """A LeaveGroup request, or the end of a session."""
+        if self.cluster.when_back(lambda: self.leave(ident)):
+            return
         self.gone.add(ident)
         if self.members.pop(ident, None) is None:
             return
@@ -69,6 +73,8 @@ class Group:
 
     def refresh(self) -> None:
         """The topics' metadata has changed."""
+        if self.cluster.when_back(self.refresh):
+            return
         if self.members and self.state == "STABLE":
             self._prepare("")
 
@@ -108,6 +114,8 @@ class Group:
             sim.after(sim.between(0.001, 0.03), self._complete)
 
     def _complete(self) -> None:
+        if self.cluster.when_back(self._complete):
+            return
         ready = self.members and all(one.joined for one in self.members.values())
         if self.state != "PREPARING" or not ready:
             return
@@ -122,6 +130,8 @@ class Group:
         sim.after(sim.between(0.001, 0.02), lambda: self._stable(generation, given))
 
     def _stable(self, generation: int, given: dict[str, frozenset[Logical]]) -> None:
+        if self.cluster.when_back(lambda: self._stable(generation, given)):
+            return
         if self.generation != generation or self.state != "COMPLETING":
             return
         self.state = "STABLE"

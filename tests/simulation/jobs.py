@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from clientlib.core.seat import Align, ReadCommits, ResolveReset
+from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
+from clientlib.io.evidence import EvidenceReader, attempts
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.log_reader import LogReader
 from clientlib.io.ports import CommitsDone, Job, JobDone, Publish, ResetDone
+from clientlib.protocol.errors import ClusterUnreachableError
+from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.progress import GroupProgress, Report
+from tests.simulation.cluster import SCOPE
+from tests.simulation.log import Log
+from tests.simulation.message import FakeMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from clientlib.protocol.fingerprint import LogRecord
     from clientlib.protocol.naming import Naming
     from clientlib.protocol.windows import ReadWindow
     from tests.simulation.clock import Process
     from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
+
+
+PROGRESS = "failover-progress.internal"
+_NO_ANSWER = KafkaError(KafkaError._TRANSPORT)
 
 
 class _Commits:
@@ -30,6 +41,7 @@ class _Commits:
         self._cluster, self._group = cluster, group
 
     def committed(self, wanted: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self._ask()
         group = self._cluster.groups.get(self._group)
         commits = group.commits if group is not None else {}
         answer = []
@@ -38,26 +50,48 @@ class _Commits:
             answer.append(TopicPartition(tp.topic, tp.partition, offset, metadata))
         return answer
 
+    def _ask(self) -> None:
+        if not self._cluster.answers:
+            raise KafkaException(_NO_ANSWER)
+
     def list_topics(self, topic: str, timeout: float) -> Any:
+        self._ask()
         logs = self._cluster.logs.get(topic)
         found = {topic: SimpleNamespace(error=None, partitions=logs)} if logs else {}
         return SimpleNamespace(topics=found)
 
     def get_watermark_offsets(self, tp: TopicPartition, timeout: float) -> tuple[int, int]:
+        self._ask()
         logs = self._cluster.logs.get(tp.topic)
         if logs is None:
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))
         return 0, logs[tp.partition].end
 
 
-class _Logs(LogReader):
-    """The aligner's reader over fake logs."""
+class SimLogs(LogReader):
+    """The clients' reader over fake logs."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
+    def _log(self, alias: str, tp: TopicPartition) -> Log:
+        cluster = self._world.clusters[alias]
+        if not cluster.answers:
+            raise ClusterUnreachableError(f"{alias} does not answer")
+        if tp.topic not in cluster.logs:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        return cluster.logs[tp.topic][tp.partition]
+
     def bounds(self, alias: str, tp: TopicPartition) -> tuple[int, int]:
-        return 0, self._world.clusters[alias].logs[tp.topic][tp.partition].end
+        return 0, self._log(alias, tp).end
+
+    def offset_at(self, alias: str, tp: TopicPartition, timestamp_ms: int) -> int:
+        log = self._log(alias, tp)
+        found = (r.offset for r in log.entries if r is not None and r.timestamp >= timestamp_ms)
+        return next(found, log.end)
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def uses_append_time(self, alias: str, tp: TopicPartition, at: int) -> bool:
         return False
@@ -65,8 +99,31 @@ class _Logs(LogReader):
     def _read(
         self, alias: str, tp: TopicPartition, window: ReadWindow
     ) -> tuple[list[LogRecord], int | None]:
-        log = self._world.clusters[alias].logs[tp.topic][tp.partition]
+        log = self._log(alias, tp)
         return list(log.read(window.start, window.end, window.limit)), None
+
+
+class SimEvidence(EvidenceReader):
+    """The real rules of evidence over a fake cluster's topics and group."""
+
+    def __init__(self, cluster: Cluster, naming: Naming, group: str) -> None:
+        self._cluster, self._naming = cluster, naming
+        self._topic, self._scope, self._group = PROGRESS, SCOPE, group
+        self._known, self._at = GroupProgress(), 0
+
+    def _members(self) -> list[str]:
+        if not self._cluster.answers:
+            raise KafkaException(_NO_ANSWER)
+        group = self._cluster.groups.get(self._group)
+        enrolled = group.members.values() if group is not None else ()
+        return [one.member.process.name for one in enrolled]
+
+    def _messages(self, topic: str, start: int) -> Iterator[FakeMessage]:
+        if not self._cluster.answers:
+            raise KafkaException(_NO_ANSWER)
+        for log in self._cluster.logs.get(topic, ())[:1]:
+            for record in log.read(start, log.end, log.end):
+                yield FakeMessage(self._cluster.alias, (topic, 0), record.offset, record)
 
 
 class SimJobs(BackgroundJobs):
@@ -87,19 +144,23 @@ class SimJobs(BackgroundJobs):
         self._ended: list[JobDone] = []
         self._readers = {a: _Commits(c, group) for a, c in world.clusters.items()}
         self._free: dict[str, float] = {}
-        self._log_reader = _Logs(world)
+        self._reports: dict[str, deque[Publish]] = {}
+        self._log_reader = SimLogs(world)
+        self._group = group
+        self._evidence = {a: SimEvidence(c, naming, group) for a, c in world.clusters.items()}
+        self.on_written: Callable[[Publish], None] = lambda job: None
 
     def submit(self, job: Job) -> None:
         self._process.call()
         if isinstance(job, Publish):
-            self._world.clusters[job.to].reports.append(job)
+            self._publish(job)
             return
         sim, faults = self._world.sim, self._world.faults
-        where = {ReadCommits: lambda: job.cluster, ResolveReset: lambda: job.key.cluster}.get(
-            type(job), lambda: ""
-        )()
+        where = _where(job)
         begin = max(sim.now, self._free.get(where, 0.0))
         middle, end = faults.job_times()
+        if where and not self._world.clusters[where].answers:
+            end += 1.0
         self._free[where] = begin + middle + end
         fails = faults.job_fails()
 
@@ -108,6 +169,44 @@ class SimJobs(BackgroundJobs):
             sim.after(end, lambda: self._finish(done), self._process, main=False)
 
         sim.after(begin - sim.now + middle, read, self._process, main=False)
+
+    def _publish(self, job: Publish) -> None:
+        """Write a report: one after the other on each cluster, the next when one is done with."""
+        queue = self._reports.setdefault(job.to, deque())
+        queue.append(job)
+        if len(queue) == 1:
+            self._later(job.to, attempts(job))
+
+    def _later(self, to: str, left: int, more: float = 0.0) -> None:
+        wait = more + sum(self._world.faults.job_times())
+        self._world.sim.after(wait, lambda: self._write(to, left), self._process, main=False)
+
+    def _write(self, to: str, left: int) -> None:
+        queue, cluster = self._reports[to], self._world.clusters[to]
+        job = queue[0]
+        if cluster.answers and not self._world.faults.job_fails():
+            self._written(job, cluster)
+        elif left > 1:
+            self._later(to, left - 1, 0.5)
+            return
+        queue.popleft()
+        while len(queue) > 1 and not queue[0].kept:
+            queue.popleft()  # only the newest of many
+        if queue:
+            self._later(to, attempts(queue[0]))
+
+    def _written(self, job: Publish, cluster: Cluster) -> None:
+        sim = self._world.sim
+        name = self._process.name
+        report = Report(self._group, name, job.epoch, job.cluster, job.parts, job.handed_over)
+        key, value = report.record(SCOPE)
+        cluster.logs.setdefault(PROGRESS, [Log()])[0].append(
+            LogRecord(0, self._world.now_ms, key, value)
+        )
+        if job.handed_over:
+            parts = {f"{p.topic}[{p.number}]": dict(one.offsets) for p, one in job.parts.items()}
+            sim.log(name, f"hands over {parts} for epoch {job.handed_over}")
+        self.on_written(job)
 
     def _finish(self, done: JobDone) -> None:
         self._ended.append(done)
@@ -131,9 +230,29 @@ class SimJobs(BackgroundJobs):
                 return CommitsDone(cluster, job.ticket, vectors)
             case ResolveReset(key):
                 self._world.count("resets")
+                self._world.resets[self._group] = self._world.sim.now
                 return ResetDone(key, job.ticket, self._bounds(self._readers[key.cluster], job))
+            case ReadEvidence(key):
+                found = self._evidence[key.cluster].find(job)
+                by = found.evidence.by if found.evidence is not None else f"wait: {found.why}"
+                at = found.evidence.progress if found.evidence is not None else None
+                offsets = at.offsets if at is not None else ""
+                self._world.sim.log(self._process.name, f"evidence of {key}: {by} {offsets}")
+                self._world.count(f"evidence: {by.split(' of ')[0].split(':')[0]}")
+                return found
+            case Recover(key):
+                recovered = self._recover(self._log_reader, job)
+                self._world.recovered(self._process, job, recovered)
+                return recovered
             case Align():
                 done = self._align(self._log_reader, job)
                 self._world.count("alignments" if done.offsets else "alignments that must wait")
                 self._world.aligned(job, done)
                 return done
+
+
+def _where(job: Job) -> str:
+    """Return the cluster on whose thread a job waits for others; empty: on the aligner's."""
+    if isinstance(job, ReadCommits):
+        return job.cluster
+    return job.key.cluster if isinstance(job, ResolveReset | ReadEvidence) else ""

@@ -19,6 +19,11 @@ class Log:
     def end(self) -> int:
         return len(self.entries)
 
+    def holds(self, offset: int, record: LogRecord) -> bool:
+        """Say whether this very record stands at an offset."""
+        found = self.entries[offset] if offset < len(self.entries) else None
+        return found is not None and found.value == record.value
+
     def append(self, record: LogRecord | None) -> int:
         """Add a record (its offset is set) or a marker; return the offset."""
         offset = len(self.entries)

@@ -8,58 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from tests.simulation.message import FakeMessage
 from tests.simulation.group import SESSION_S, Group, Logical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clientlib.protocol.fingerprint import LogRecord
-    from tests.simulation.clock import Process
+    from tests.simulation.clock import Process, Scheduler
     from tests.simulation.cluster import Cluster
 
-_EOF = KafkaError._PARTITION_EOF
 _TIMED_OUT = KafkaError._TIMED_OUT
 _STATE = KafkaError._STATE
 _CONFLICT = KafkaError._CONFLICT
 _INVALID = KafkaError._INVALID_ARG
-
-
-class FakeMessage:
-    """What the runtime and the application ask of a ``confluent_kafka.Message``."""
-
-    __slots__ = ("_error", "_offset", "_partition", "_record", "_topic", "cluster")
-
-    def __init__(
-        self, cluster: str, where: tuple[str, int], offset: int, record: LogRecord | None
-    ) -> None:
-        self.cluster = cluster
-        self._topic, self._partition = where
-        self._offset, self._record = offset, record
-        self._error = KafkaError(_EOF) if record is None else None
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return self._partition
-
-    def offset(self) -> int:
-        return self._offset
-
-    def error(self) -> KafkaError | None:
-        return self._error
-
-    def timestamp(self) -> tuple[int, int]:
-        return (1, self._record.timestamp or 0) if self._record else (0, 0)
-
-    def headers(self) -> list[tuple[str, bytes | None]]:
-        return list(self._record.headers) if self._record else []
-
-    def value(self) -> bytes | None:
-        return self._record.value if self._record else None
-
-    def key(self) -> bytes | None:
-        return self._record.key if self._record else None
 
 
 @dataclass(slots=True)
@@ -79,6 +40,7 @@ class _Request:
     lost: bool
     done: bool = False
     code: int | None = None
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -109,6 +71,9 @@ class FakeMember:
         self._fetches: dict[tuple[str, int], _Fetch] = {}
         self._paused: set[tuple[str, int]] = set()
         self._turn = 0
+        self._fetched: dict[tuple[str, int], int] = {}
+        self.given_up: Callable[[], bool] = lambda: False
+        self.stuck: _Request | None = None
 
     # -- the group -------------------------------------------------------------------------
 
@@ -246,6 +211,10 @@ class FakeMember:
         if fetch.ready > self.sim.now:
             return None
         log = self.cluster.logs[key[0]][key[1]]
+        if self.cluster.answers:
+            self._fetched.clear()
+        elif not self._was_fetched(key, fetch.at, log.end):
+            return None
         if fetch.at > log.end:
             raise AssertionError(f"{self.process.name} reads {key} at {fetch.at}, end {log.end}")
         while fetch.at < log.end:
@@ -258,7 +227,14 @@ class FakeMember:
         fetch.eof = fetch.at
         return FakeMessage(self.cluster.alias, key, fetch.at, None)
 
+    def _was_fetched(self, key: tuple[str, int], at: int, end: int) -> bool:
+        """Say whether a record had been fetched before its cluster fell silent."""
+        if key not in self._fetched:
+            self._fetched[key] = min(end, at + self.sim.rng.choice((0, 0, 1, 5, 50)))
+        return at < self._fetched[key]
+
     def _fetch(self, tp: TopicPartition) -> None:
+        self._fetched[tp.topic, tp.partition] = -1  # a new position: nothing is at hand
         if tp.topic not in self.cluster.logs:
             raise AssertionError(f"{self.process.name}: {tp.topic} is not on {self.cluster.alias}")
         assert tp.offset >= 0, tp
@@ -316,6 +292,8 @@ class FakeMember:
         if how == "slow":
             sim.block(self.process, sim.between(0.0, 0.5))
         self._send(request)
+        if not request.done:
+            self._await(request)
         if how in {"before", "after"}:
             sim.block(self.process, sim.between(0.1, 1.0))
             raise KafkaException(KafkaError(_TIMED_OUT))
@@ -326,8 +304,23 @@ class FakeMember:
             raise KafkaException(KafkaError(request.code))
         return offsets
 
+    def _await(self, request: _Request) -> None:
+        """Wait for a cluster that does not answer. Raises KafkaException when that is in vain."""
+        until = self.sim.now + self.sim.between(0.2, 1.5)
+        while not request.done and self.sim.now < until:
+            self.sim.block(self.process, 0.01)
+            if self.given_up():
+                self.stuck = request
+                break
+        self.process.call()
+        if not request.done:
+            raise KafkaException(KafkaError(_TIMED_OUT))
+
     def _send(self, last: _Request) -> None:
         """Requests up to ``last`` reach the coordinator: one connection keeps their order."""
+        if not self.cluster.answers:
+            self._hold_back(last)
+            return
         while not last.done:
             request = self._outbox.popleft()
             request.done = True
@@ -346,6 +339,41 @@ class FakeMember:
             )
             error = None if request.code is None else KafkaError(request.code)
             self._answers.append((error, request.tps))
+
+
+    def _hold_back(self, last: _Request) -> None:
+        """What is sent to a stopped cluster is taken when it goes on; of a dead one, some are."""
+        if last.waits:
+            return
+        last.waits = True
+        last.lost |= not self.cluster.paused and self.sim.chance(0.5)
+        self.cluster.when_back(lambda: self._send(last))
+
+
+class SimPatience:
+    """`Patience` without threads: waits for a commit until the cluster is given up."""
+
+    def __init__(self, given_up: Callable[[str], bool]) -> None:
+        self._given_up = given_up
+        self._stuck: dict[str, tuple[_Request, Scheduler, float]] = {}
+
+    def busy(self, cluster: str) -> bool:
+        if cluster not in self._stuck:
+            return False
+        request, sim, until = self._stuck[cluster]
+        return not request.done and sim.now < until
+
+    def commit(self, cluster: str, member: FakeMember, offsets: list[TopicPartition]) -> Any:
+        if self.busy(cluster):
+            raise KafkaException(KafkaError(_TIMED_OUT))
+        member.given_up, member.stuck = (lambda: self._given_up(cluster)), None
+        try:
+            return member.commit(offsets=offsets, asynchronous=False)
+        finally:
+            if member.stuck is not None:
+                until = member.sim.now + member.sim.between(1.0, 20.0)
+                self._stuck[cluster] = member.stuck, member.sim, until
+            member.given_up, member.stuck = (lambda: False), None
 
 
 def _tps(parts: frozenset[Logical]) -> list[TopicPartition]:

@@ -6,7 +6,7 @@ records, and after any gap; otherwise it is remembered and promoted when the tas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clientlib.protocol.fingerprint import LogRecord
@@ -33,6 +33,7 @@ class _Flow:
     flushes: int = 0
     reached: int = 0
     busy: bool = False
+    where: dict[int, int] = field(default_factory=dict)
     last: tuple[int, int] | None = None
     synced: int | None = None
     delayed: OffsetSync | None = None
@@ -82,6 +83,11 @@ class Mirror:
             self._flows[source, topic, number] = flow
             log.listeners.append(lambda f=flow: self._wake(f))
 
+    def where(self, source: str, topic: str, number: int) -> dict[int, int]:
+        """Return which records were copied, by their first offset in the copy."""
+        flow = self._flows.get((source, topic, number))
+        return flow.where if flow is not None else {}
+
     def _wake(self, flow: _Flow) -> None:
         if not flow.busy:
             flow.busy = True
@@ -95,6 +101,9 @@ class Mirror:
         if self.stopped_until > sim.now:
             self._wake(flow)
             return
+        for side in (flow.source, flow.target):
+            if clusters[side].when_back(lambda: self._wake(flow)):
+                return
         target = clusters[flow.target]
         name = f"{flow.source}.{flow.topic}"
         target.create(name, len(clusters[flow.source].logs[flow.topic]))
@@ -109,7 +118,9 @@ class Mirror:
         for offset in range(flow.at, upto):
             record = log.entries[offset]
             if record is not None:
-                self._sync(flow, offset, copy.append(record))
+                at = copy.append(record)
+                flow.where.setdefault(offset, at)
+                self._sync(flow, offset, at)
                 self.copied += 1
         flow.at = upto
         flow.reached = max(flow.reached, upto)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from clientlib import producer as producer_module
+from clientlib.core.producer_session import Stage
 from clientlib.io.registry import Registry
 from clientlib.producer import FailoverProducer
 from clientlib.protocol.clients import Registration, decode_client
-from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.records import decode_key
+from clientlib.protocol.replay import decode_manifest
 from failover.checkers import Acked, EpochSeen, SendFailed, Sent
 from tests.simulation.clock import Killed, Process
 from tests.simulation.control import SimWatch
+from tests.simulation.handle import FakeHandle
 from tests.simulation.world import CONFIG
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
-
-_LIMIT = 5_000
-Report = Callable[[Any, Any], None]
 
 
 class SimRegistry(Registry):
@@ -38,10 +35,16 @@ class SimRegistry(Registry):
 
     def _write(self, key: bytes, value: bytes | None) -> bool:
         world = self._world
-        if world.faults.commit_outcome() == "before":
+        if not self._where.answers or world.faults.commit_outcome() == "before":
             return False
         if value is None:
             self._where.clients.pop(decode_key(key)[2], None)
+            return True
+        if decode_key(key)[0] == "replay":
+            manifest = decode_manifest(key, value)
+            self._where.manifests[manifest.client, manifest.epoch] = manifest
+            world.count("replayed", manifest.replayed)
+            world.count("declared lost", manifest.lost)
             return True
         client = decode_client(key, value)
         self._where.clients[client.id] = Registration(client, world.now_ms)
@@ -58,86 +61,23 @@ class _NoThreads:
         pass
 
 
-class _Produced(NamedTuple):
-    topic: str
-    partition: int
-    record: LogRecord
-    report: Report
+class SimProducer(FailoverProducer):
+    """The real producer; its handles are fakes, also the one that replaces a purged one."""
 
+    def __init__(self, app: ProducerApp, settings: dict[str, Any]) -> None:
+        self.app = app
+        super().__init__(settings)
 
-class FakeHandle:
-    """A producer's handle on one cluster: ordered, acknowledged later, reports by ``poll``."""
-
-    def __init__(self, cluster: Cluster, process: Process, markers: bool) -> None:
-        self.cluster, self.process, self.markers = cluster, process, markers
-        self.sim = cluster.sim
-        self._queue: deque[_Produced] = deque()
-        self._waiting = 0
-        self._reports: deque[tuple[Report, Any]] = deque()
-        self._wire = 0.0
-
-    def produce(  # noqa: PLR0917 - the signature is confluent-kafka's
-        self,
-        topic: str,
-        value: str,
-        key: str,
-        partition: int,
-        callback: Report,
-        _on_delivery: None,
-        timestamp: int,
-        _headers: None,
-    ) -> None:
-        if len(self) >= _LIMIT:
-            raise BufferError
-        record = LogRecord(0, timestamp, key.encode(), value.encode())
-        self._queue.append(_Produced(topic, partition, record, callback))
-        if len(self._queue) == 1:
-            self.sim.after(self.sim.between(0.0, 0.01), self._send, self.process, main=False)
-
-    def _send(self) -> None:
-        slow = self.cluster.world.faults.commit_outcome() == "slow"
-        batch, self._queue = list(self._queue), deque()
-        self._waiting += len(batch)
-        self._wire = max(self._wire, self.sim.now) + self.sim.between(
-            0.0005, 0.5 if slow else 0.005
+    def _conf(self, alias: str) -> Any:
+        world = self.app.world
+        return lambda: FakeHandle(
+            world.clusters[alias], self.app.process, markers=world.plan.source_markers
         )
-        self.sim.after(self._wire - self.sim.now, lambda: self._arrive(batch))
 
-    def _arrive(self, batch: list[_Produced]) -> None:
-        if self.process.fuse == 0 and self.sim.chance(0.5):
-            return  # the connection broke with the process
-        acked = []
-        for one in batch:
-            log = self.cluster.logs[one.topic][one.partition]
-            message = SimpleNamespace(offset=log.append(one.record), cluster=self.cluster.alias)
-            acked.append((one.report, message))
-            self.cluster.world.count("written")
-            if self.markers and self.sim.chance(0.2):
-                log.append(None)
-        wait = self.sim.between(0.0005, 0.005)
-        self.sim.after(wait, lambda: self._acked(acked), self.process, main=False)
 
-    def _acked(self, acked: list[tuple[Report, Any]]) -> None:
-        self._waiting -= len(acked)
-        self._reports.extend(acked)
-
-    def poll(self, timeout: float) -> int:
-        served = 0
-        while self._reports:
-            report, message = self._reports.popleft()
-            report(None, message)
-            served += 1
-        return served
-
-    def flush(self, timeout: float) -> int:
-        deadline = self.sim.now + timeout
-        while len(self) and self.sim.now < deadline:
-            self.sim.block(self.process, 0.002, main=False)
-            self.poll(0)
-        return len(self)
-
-    def __len__(self) -> int:
-        return len(self._queue) + self._waiting + len(self._reports)
+def handle_of(conf: Callable[[], FakeHandle]) -> FakeHandle:
+    """Stand in for ``confluent_kafka.Producer``: what `SimProducer` gives as settings makes it."""
+    return conf()
 
 
 class ProducerApp:
@@ -150,29 +90,24 @@ class ProducerApp:
         self._seq = 0
         self._agent_busy = False
         self._epoch = 0
+        self._stamps = self.sim.chance(0.5)
         self._keys = [f"{name}k{n}" for n in range(5)]
         self.watch = SimWatch(world, self.process, self._nudge)
         self.producer = self._build(name)
         self.sim.after(0.05, self._produce, self.process)
         self.sim.after(0.05, self._follow, self.process, main=False)
+        self.sim.after(self.sim.between(0.5, 1.5), self._confirm, self.process, main=False)
         for alias in world.clusters:
             self.sim.after(0.05, lambda a=alias: self._stay(a), self.process, main=False)
 
     def _build(self, name: str) -> FailoverProducer:
         world, module = self.world, producer_module
-        aliases = iter(world.clusters)  # handles and registries are made in this order
-        markers = world.plan.source_markers
         with (
             patch.object(module, "shared_watch", lambda *_: self.watch),
             patch.object(module, "Threads", _NoThreads),
             patch.object(module, "Registry", lambda _, a: SimRegistry(world, world.clusters[a])),
-            patch.object(
-                module,
-                "Producer",
-                lambda _: FakeHandle(world.clusters[next(aliases)], self.process, markers),
-            ),
         ):
-            producer = FailoverProducer({"failover.config": CONFIG, "failover.ttl.ms": 10_000})
+            producer = SimProducer(self, {"failover.config": CONFIG, "failover.ttl.ms": 10_000})
         producer._options = replace(producer._options, ident=name)
         return producer
 
@@ -196,6 +131,8 @@ class ProducerApp:
                     EpochSeen(self.process.name, *state.epoch, self.world.stamp)
                 )
             self.producer._step()
+            self.producer._rescuer.gather()
+            self.producer._finish_replay()
             for alias, handle in self.producer._handles.items():
                 if alias != self.producer._target:
                     handle.poll(0)
@@ -203,6 +140,12 @@ class ProducerApp:
             return
         finally:
             self._agent_busy = False
+
+    def _confirm(self) -> None:
+        producer = self.producer
+        if producer._target and producer._session.stage is Stage.OPEN:
+            producer._rescuer.confirm(producer._target)
+        self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:
         if self.watch.view().state is not None:
@@ -244,11 +187,15 @@ class ProducerApp:
         world.events.append(Sent(name, seq, topic, partition, key, world.stamp))
 
         def report(error: Any, message: Any) -> None:
-            acked = Acked(name, seq, message.cluster, topic, partition, message.offset, world.stamp)
+            origin = self.producer.origin(message)
+            if error is not None or origin is None:
+                world.events.append(SendFailed(name, seq, str(error), world.stamp))
+                self.sim.log(name, f"failed {seq}: {error}")
+                return
+            cluster, offset = origin.cluster, origin.offset
+            acked = Acked(name, seq, cluster, topic, partition, offset, world.stamp)
             world.events.append(acked)
-            self.sim.log(
-                name, f"acked {seq} {message.cluster}:{topic}[{partition}]@{message.offset}"
-            )
+            self.sim.log(name, f"acked {seq} {cluster}:{topic}[{partition}]@{offset}")
 
         try:
             self.producer.produce(
@@ -256,7 +203,7 @@ class ProducerApp:
                 value=f"{name}:{seq}:{key}",
                 key=key,
                 partition=partition,
-                timestamp=world.now_ms,
+                timestamp=world.now_ms if self._stamps else 0,
                 on_delivery=report,
             )
         except BufferError:

@@ -1,6 +1,6 @@
 """Replay one seed with its trace: ``python tests/simulation/replay.py 17 [text ...]``.
 
-Further arguments keep the lines of the trace that contain one of them.
+``--unplanned``: of the world in which a cluster falls silent. Further arguments keep the lines of the trace that contain one of them.
 """
 
 import sys
@@ -13,8 +13,10 @@ from tests.simulation.run import simulate
 
 def main() -> int:
     """Print the trace, the counts and the verdict of a seed."""
-    seed, wanted = int(sys.argv[1]), sys.argv[2:]
-    result = simulate(seed, keep_trace=True)
+    unplanned = "--unplanned" in sys.argv
+    given, *wanted = [text for text in sys.argv[1:] if text != "--unplanned"]
+    seed = int(given)
+    result = simulate(seed, keep_trace=True, unplanned=unplanned)
     for line in result.trace:
         if not wanted or any(text in line for text in wanted):
             print(line)  # noqa: T201 - a script that prints

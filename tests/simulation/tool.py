@@ -10,7 +10,7 @@ from failover.core.snapshot import ClusterSnapshot, Snapshot, TopicInfo
 from failover.engine import Orchestrator
 from failover.io.ports import Ports
 from tests.simulation.clock import Killed, Process, SimClock
-from tests.simulation.cluster import SCOPE
+from tests.simulation.cluster import SCOPE, Cluster
 from tests.simulation.control import Port, Sight, SimAdmin, SimReader, SimStore
 from tests.simulation.world import SETTINGS
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from failover.execution import Command
+    from tests.simulation.disasters import Disasters
     from tests.simulation.world import World
 
 _LEAST_PAUSE_S = 0.004
+_FAILBACKS = 8
 
 
 class Tool(Port):
@@ -29,7 +31,13 @@ class Tool(Port):
     number = 0
 
     def __init__(
-        self, world: World, command: Command, to: str, ended: Callable[[RunResult | None], None]
+        self,
+        world: World,
+        command: Command,
+        to: str,
+        ended: Callable[[RunResult | None], None],
+        *,
+        emergency: bool = False,
     ) -> None:
         world.tools += 1
         process = Process(f"tool{world.tools}", on_death=self._died)
@@ -59,9 +67,17 @@ class Tool(Port):
             new_id=lambda now_ms: f"{now_ms:015d}-{number:03d}",
         )
         timeout = sim.rng.choice((3.0, 8.0, 15.0))
-        request = SwitchRequest(SCOPE, to, timeout_s=timeout)
+        request = SwitchRequest(
+            SCOPE,
+            to,
+            timeout_s=timeout,
+            emergency=emergency,
+            allow_data_loss=emergency,
+            old_side_alive=emergency and sim.chance(0.3),
+        )
         self.execution = orchestrator.start(command, request)
-        sim.log(process.name, f"{command} --to {to} --timeout {timeout}")
+        how = " --emergency" if emergency else ""
+        sim.log(process.name, f"{command} --to {to} --timeout {timeout}{how}")
         sim.after(0.0, self._step, process)
 
     def _died(self) -> None:
@@ -92,7 +108,7 @@ class Tool(Port):
             clusters = {
                 alias: ClusterSnapshot(
                     alias,
-                    reachable=True,
+                    reachable=cluster.answers and alias not in without,
                     topics={
                         name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
                         for name, logs in cluster.logs.items()
@@ -100,7 +116,7 @@ class Tool(Port):
                 )
                 for alias, cluster in self._world.clusters.items()
             }
-            view = merge(c.view for c in self._world.clusters.values())
+            view = merge(c.view for c in self._world.clusters.values() if c.answers)
             return Snapshot(SCOPE, self._world.now_ms, clusters, view=view)
 
         return self._call(look)
@@ -112,29 +128,46 @@ class Operator:
     def __init__(self, world: World) -> None:
         self._world, self._sim = world, world.sim
         self._left = world.plan.switches
-        self._attempts = 0
+        self._attempts = self._failbacks = 0
         self._running = 0
         self.done = False
         self._sim.after(self._sim.between(1.5, 4.0), self._next)
 
     def _next(self) -> None:
         world = self._world
+        if not self._active.answers:
+            self._start("switch")
+            return
         wanted = 1 + world.plan.switches - self._left
         if world.state().epoch.counter > wanted:
             self._left -= 1
         if self._left <= 0 or self._attempts > 3 * world.plan.switches:
-            self.finish()
+            self._after_all(world.disasters)
             return
         self._attempts += 1
         self._start("switch")
         if self._sim.chance(world.plan.tool_faults / 3):
             self._sim.after(self._sim.between(0.0, 1.0), lambda: self._start("switch"))
 
+    def _after_all(self, disasters: Disasters | None) -> None:
+        """Wait for the disaster, and switch again when the cluster is back; else finish."""
+        if disasters is not None and disasters.awaited:
+            self._sim.after(self._sim.between(0.2, 1.5), self._next)
+        elif disasters is not None and disasters.switches_due and self._failbacks < _FAILBACKS:
+            self._failbacks += 1
+            self._world.count("switches after a return")
+            self._start("switch")
+        else:
+            self.finish()
+
     def _start(self, command: Command) -> None:
         self._running += 1
         world, sim = self._world, self._sim
         to = world.other(world.state().active)
-        tool = Tool(world, command, to, self._ended)
+        emergency = command == "switch" and not self._active.answers
+        if emergency:
+            world.count("unplanned switches tried")
+        tool = Tool(world, command, to, self._ended, emergency=emergency)
         if sim.chance(world.plan.tool_faults) and not world.faults.over:
             tool.process.fuse = int(sim.between(1, 14) ** sim.between(0.5, 2.0)) + 1
         elif sim.chance(world.plan.tool_faults / 4):
@@ -161,9 +194,15 @@ class Operator:
 
     def _clear(self) -> None:
         if not self._running and not self.settled:
-            self._start("resume")
+            self._start("resume" if self._active.answers else "switch")
 
     @property
     def settled(self) -> bool:
         """Whether nothing is under way and writes are open."""
-        return self.done and not self._running and self._world.state().phase is Phase.ACTIVE
+        open_ = self._world.state().phase is Phase.ACTIVE and self._active.answers
+        return self.done and not self._running and open_
+
+    @property
+    def _active(self) -> Cluster:
+        """The cluster that is active, whether anybody can know it or not."""
+        return self._world.clusters[self._world.state().active]

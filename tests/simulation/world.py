@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from clientlib.core.duty import losses
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
-from clientlib.protocol.state import State, View
+from clientlib.protocol.state import State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
 from failover.checkers import Committed, EpochSeen, Event
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
-from tests.simulation.faults import Faults, Plan, draw_plan
+from tests.simulation.disasters import Disasters
+from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulation.member import FakeMessage
+    from tests.simulation.message import FakeMessage
 
 LEFT, RIGHT = "LEFT", "RIGHT"
 CONFIG = {
@@ -32,10 +34,10 @@ NAMING = Naming(DefaultReplicationPolicy("."), SETTINGS.aliases)
 class World:
     """The clusters, and what is written down about them."""
 
-    def __init__(self, sim: Scheduler) -> None:
+    def __init__(self, sim: Scheduler, *, unplanned: bool = False) -> None:
         self.sim = sim
         self.faults = Faults(sim)
-        self.plan: Plan = draw_plan(sim)
+        self.plan: Plan = draw_unplanned(sim) if unplanned else draw_plan(sim)
         self.counts: Counter[str] = Counter()
         self.events: list[Event] = []
         self.nudges: dict[Process, Callable[[], None]] = {}
@@ -47,16 +49,20 @@ class World:
             flush_s=self.plan.mirror_flush_s,
         )
         self.tools = 0
+        self.disasters: Disasters | None = None
         self.unreachable = ""
         self.cut_until: dict[str, float] = {}
         self._stamp = 0.0
         self._given: dict[tuple[str, str, str, int], int] = {}
         self.on_align: Callable[[Any, Any], None] | None = None
         self.epoch = 0
+        self.resets: dict[str, float] = {}
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
-            if sim.chance(0.5):
+            if unplanned or sim.chance(0.5):
                 self.clusters[RIGHT].create(topic, partitions)
+            if unplanned:  # a dead cluster's topics are known where the mirror has created them
+                self.clusters[RIGHT].create(f"{LEFT}.{topic}", partitions)
         ids = {alias: f"id-{alias}" for alias in self.clusters}
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
         for cluster in self.clusters.values():
@@ -75,8 +81,8 @@ class World:
     def other(self, alias: str) -> str:
         return RIGHT if alias == LEFT else LEFT
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, many: int = 1) -> None:
+        self.counts[what] += many
 
     def nudge(self, process: Process) -> None:
         act = self.nudges.get(process)
@@ -93,6 +99,21 @@ class World:
         """Return the highest state of all clusters."""
         states = [c.view.state for c in self.clusters.values() if c.view.state is not None]
         return max(states, key=lambda state: state.order)
+
+    def lost_alone(self, origin: str, topic: str, number: int, offset: int) -> bool:
+        """Say whether a record was closed in on a lost cluster: no copy has it within its epoch."""
+        view = merge(cluster.view for cluster in self.clusters.values())
+        if view.state is None or offset < 0:
+            return False
+        losses_of = losses(view.state.epochs, view.state.unplanned)
+        counters = [n for n, cluster in losses_of.items() if cluster == origin]
+        target = self.other(origin)
+        at = self.mirror.where(origin, topic, number).get(offset)
+        for span in view.of_topic(topic).ranges(number, target) if counters else ():
+            if span.epoch.cluster == origin and span.end is not None and at is not None:
+                if at < span.end:
+                    return False
+        return bool(counters)
 
     def state_seen(self, alias: str, view: View) -> None:
         """A cluster's state topic shows a new state."""
@@ -120,6 +141,13 @@ class World:
         self.counts["delivered"] += 1
         where = (group, message.cluster, message.topic(), message.partition())
         self._given[where] = max(self._given.get(where, 0), message.offset() + 1)
+
+    def recovered(self, process: Process, job: Any, done: Any) -> None:
+        """A position of the lost cluster was looked for."""
+        self.sim.log(process.name, f"recovers {job.key}: {done.found}"[:400])
+        for one, _ in (done.found or {}).values():
+            self.count(f"recovered by {one.by}")
+            self.count("recovered beyond the copy", one.beyond)
 
     def aligned(self, job: Any, done: Any) -> None:
         """An alignment has ended."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from clientlib.protocol.clients import Client, Registration, Role, Seen
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
 from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import Mark, Phase, State, View, fold, mark_released, merge
 from clientlib.protocol.token import Token, encode
 from clientlib.protocol.types import Epoch, Offset, Partition
@@ -42,6 +43,7 @@ class Cluster:
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     clients: dict[str, Registration] = field(default_factory=dict)
     commits: dict[str, dict[Partition, Commit]] = field(default_factory=dict)
+    manifests: list[Manifest] = field(default_factory=list)
     generation: int = 0
     up: bool = True
 
@@ -154,7 +156,7 @@ class World:
         clusters = {
             alias: ClusterSnapshot(
                 alias,
-                reachable=cluster.up,
+                reachable=cluster.up and alias not in without,
                 topics={
                     name: TopicInfo(tuple(0 for _ in log), tuple(len(part) for part in log))
                     for name, log in cluster.logs.items()
@@ -233,6 +235,9 @@ class Store:
             }
         )
 
+    def manifests(self, alias: str) -> Iterable[Manifest]:
+        return tuple(self._world.clusters[alias].manifests)
+
     def hold(self, run: str, aliases: Iterable[str]) -> None:
         self._held = tuple(aliases)
         self.publish({alias: [Mark(run, "me", 1).record(SCOPE)] for alias in self._held})
@@ -263,6 +268,10 @@ class Admin:
 
     def cluster_id(self, alias: str) -> str:
         return self._world.call(alias[0].lower)
+
+    def probe(self, alias: str, within_s: float) -> Callable[[], bool]:
+        up = self._world.clusters[alias].up
+        return lambda: self._world.call(lambda: up)
 
     def starts(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
         return self._world.call(lambda: dict.fromkeys(partitions, 0))

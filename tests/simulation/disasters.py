@@ -1,0 +1,90 @@
+"""What happens to clusters: they die, are stopped, and come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from failover.checkers import ClusterLost
+
+if TYPE_CHECKING:
+    from tests.simulation.clock import Scheduler
+    from tests.simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Disaster:
+    """A cluster falls silent at ``at``: the active one or the standby, killed or stopped.
+
+    ``back_s``: it answers again so much later; None: never. ``mirror_s``: for how long the mirror
+    had copied nothing by then. ``switches``: how many planned ones follow when it is back.
+    """
+
+    at: float
+    active: bool
+    how: str
+    back_s: float | None
+    mirror_s: float
+    switches: int
+
+
+def draw_disaster(sim: Scheduler) -> Disaster:
+    """Draw what happens in a run of the unplanned world."""
+    rng = sim.rng
+    active = rng.random() < 0.85
+    how = rng.choice(("kill", "kill", "kill", "pause"))
+    back_s = rng.choice((None, rng.uniform(0.3, 12.0)))
+    if not active:
+        back_s = rng.uniform(0.3, 8.0)
+    mirror_s = rng.choice((0.0, 0.0, 0.0, 0.3, 2.0))
+    switches = rng.choice((0, 1, 1, 2)) if active and back_s is not None else 0
+    return Disaster(rng.uniform(2.5, 8.0), active, how, back_s, mirror_s, switches)
+
+
+class Disasters:
+    """Lets the disaster of a plan happen."""
+
+    def __init__(self, world: World, disaster: Disaster) -> None:
+        self._world, self._disaster = world, disaster
+        self.happened = False
+        self.silent = ""
+        world.sim.after(max(0.0, disaster.at - disaster.mirror_s), self._stop_mirror)
+        world.sim.after(disaster.at, self._strike)
+
+    def _stop_mirror(self) -> None:
+        mirror, disaster = self._world.mirror, self._disaster
+        if disaster.mirror_s:
+            mirror.stopped_until = max(mirror.stopped_until, disaster.at + 0.1)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is still to come, or the cluster will come back and something follows then."""
+        if not self.happened:
+            return True
+        returns = self._disaster.switches > 0
+        return returns and not self._world.clusters[self.silent].answers
+
+    @property
+    def switches_due(self) -> bool:
+        """Whether switches follow, now that the cluster is back."""
+        state = self._world.state()
+        if not state.unplanned or self.awaited:
+            return False
+        return state.epoch.counter - state.unplanned[-1] < self._disaster.switches
+
+    def _strike(self) -> None:
+        world, disaster = self._world, self._disaster
+        self.happened = True
+        active = world.state().active
+        alias = active if disaster.active else world.other(active)
+        cluster = world.clusters[alias]
+        self.silent = alias
+        world.count(f"{disaster.how}s of the {'active' if disaster.active else 'standby'} cluster")
+        if disaster.active:
+            world.events.append(ClusterLost(alias, world.stamp))
+        if disaster.how == "kill":
+            cluster.kill()
+        else:
+            cluster.pause()
+        if disaster.back_s is not None:
+            world.sim.after(disaster.back_s, cluster.come_back)
