@@ -14,7 +14,7 @@ from clientlib.protocol.align import Aligner, AlignRequest, Exact
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.replay import Manifest, original, original_print
+from clientlib.protocol.replay import Manifest, likely_prints, original, original_print
 from clientlib.protocol.skips import Skip, join, within
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
@@ -144,11 +144,11 @@ class Comparison:
         again: list[tuple[Offset, Offset]] = []
         late: list[tuple[Offset, Offset]] = []
         for record in self._all(home, log.home, end, log.end):
-            print_ = original_print(record)
+            known = next((p for p in likely_prints(record) if prints[p] > 0), None)
             if record.offset in offsets:
                 again.append((record.offset, record.offset + 1))
-            elif prints[print_] > 0:
-                prints[print_] -= 1
+            elif known is not None:
+                prints[known] -= 1
                 again.append((record.offset, record.offset + 1))
             else:
                 late.append((record.offset, record.offset + 1))
