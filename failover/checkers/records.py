@@ -99,8 +99,8 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     repeat no commit of the group had covered the earlier delivery. A record that was *written*
     twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
     read from a cluster that was lost before the repeat. Of a consumer that crashed, commits on a
-    cluster that was lost count only if they are older than `REPORTED_S` by then: what a standby may
-    not have been told.
+    cluster that was lost count only if they were `REPORTED_S` old when it crashed: what a standby
+    may not have been told.
     """
     _, wrong = split_repeats(history, strict=strict)
     return tuple(
@@ -134,7 +134,7 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
         log = history.log_of(before)
         gone = history.lost_between(log.cluster, before.at - REPORTED_S, again.at)
         if moment is not None and gone is not None and interruptions.broke(before, again.at):
-            moment = min(moment, gone - REPORTED_S)
+            moment = min(moment, gone) - REPORTED_S
         excused = (
             moment is not None
             and (gone is not None or not _written_twice(history, before, again))
