@@ -133,8 +133,9 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
         moment = interruptions.last(before, until=again.at)
         log = history.log_of(before)
         gone = history.lost_between(log.cluster, before.at - REPORTED_S, again.at)
-        if moment is not None and gone is not None and interruptions.broke(before, again.at):
-            moment = min(moment, gone) - REPORTED_S
+        broke = interruptions.broke(before, again.at) if gone is not None else None
+        if gone is not None and broke is not None:
+            moment = min(broke, gone) - REPORTED_S
         excused = (
             moment is not None
             and (gone is not None or not _written_twice(history, before, again))
