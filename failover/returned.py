@@ -105,7 +105,8 @@ class Comparison:
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
         """Return where the epoch ends at home; None when the logs contradict each other."""
-        first, last = log.copied
+        first = log.copied[0]
+        last = self._behind_last(log, skip)  # markers may follow it, which no log at home has
         if last == first:
             return log.start if log.end >= log.start else None
         if log.end <= log.start:
@@ -121,6 +122,18 @@ class Comparison:
         while (window := aligner.next_request()) is not None:
             aligner.feed(*self._read(log, home, window, skip))
         return aligner.result.offset if isinstance(aligner.result, Exact) else None
+
+    def _behind_last(self, log: _Log, skip: Skip) -> Offset:
+        """Return the offset behind the epoch's last record in the copy; its start if none is."""
+        first, end = log.copied
+        while end > first:
+            start = max(first, end - _BATCH)
+            found = [r.offset for r in self._all(self._survivor, log.copy, start, end)]
+            kept = [offset for offset in found if not within(skip, offset)]
+            if kept:
+                return kept[-1] + 1
+            end = start
+        return first
 
     def _read(
         self, log: _Log, home: ClusterAlias, window: ReadWindow, skip: Skip
