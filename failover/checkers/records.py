@@ -138,7 +138,10 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
             moment = min(broke, gone) - REPORTED_S
         excused = (
             moment is not None
-            and (gone is not None or not _written_twice(history, before, again))
+            and (
+                history.lost_before(log.cluster, again.at)
+                or not _written_twice(history, before, again)
+            )
             and not commits.cover(log, before.group, before.offset, moment)
         )
         (allowed if excused else wrong).append((before, again))
