@@ -7,14 +7,21 @@ import pytest
 
 from failover.lab.lab import Lab
 
+_SECOND_LAB = ("test_unplanned", "tests/playbooks", "tests/docs")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what uses the lab, and keep it on one worker of pytest-xdist (`--dist loadgroup`)."""
+    """Mark what uses a lab, and keep it on two workers of pytest-xdist (`--dist loadgroup`).
+
+    Each worker has a lab of its own. What a switch waits for is mostly time, so that two labs on
+    two cores take half as long as one; what kills clusters stays apart from what does not.
+    """
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)
             if config.pluginmanager.hasplugin("xdist"):
-                item.add_marker(pytest.mark.xdist_group("lab"))
+                second = any(name in str(item.path) for name in _SECOND_LAB)
+                item.add_marker(pytest.mark.xdist_group("lab-2" if second else "lab-1"))
 
 
 @pytest.fixture(scope="session")

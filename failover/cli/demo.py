@@ -28,6 +28,13 @@ def demo(
         typer.Option("--dir", help="Where to work; else a temporary one.", show_default=False),
     ] = None,
     *,
+    disaster: Annotated[
+        bool,
+        typer.Option(
+            "--disaster/--no-disaster",
+            help="Then kill LEFT under load, give it up, start it again, and fail back.",
+        ),
+    ] = True,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the lab up and all files there, to look around.")
     ] = False,
@@ -45,7 +52,7 @@ def demo(
     from failover.demo import render, story  # noqa: PLC0415 - keeps --help fast
 
     say = _clocked()
-    script = story.Script(rounds=rounds, rate=rate)
+    script = story.Script(rounds=rounds, rate=rate, disaster=disaster)
     with story.stage(directory, keep=keep, say=say) as (lab, home):
         told = story.play(lab, home, script, say)
     console().print(render.story(told))

@@ -10,7 +10,13 @@ from rich.text import Text
 from failover.checkers import Verdict
 from failover.demo.timeline import Moment, Pauses, Told
 
-_COLOURS = {"you": "bold cyan", "tool": "yellow", "producers": "green", "consumers": "magenta"}
+_COLOURS = {
+    "you": "bold cyan",
+    "lab": "bold red",
+    "tool": "yellow",
+    "producers": "green",
+    "consumers": "magenta",
+}
 _SHOWN = 8
 
 

@@ -38,6 +38,7 @@ class Script:
 
     ``commits``: one consumer for each, with that way to commit. ``pause_s``: how long the
     application works between two switches. ``rounds``: of a switch to RIGHT and a failback.
+    ``disaster``: then LEFT is killed under load, given up, started again, and taken back.
     """
 
     rounds: int = 1
@@ -47,7 +48,8 @@ class Script:
     partitions: int = 6
     topic: str = "orders"
     group: str = "billing"
-    pause_s: float = 4.0
+    pause_s: float = 3.0
+    disaster: bool = False
 
 
 @contextmanager
@@ -149,6 +151,8 @@ class _Play:
             self._start(application)
             for number in range(1, script.rounds + 1):
                 self._round(tool, application, number)
+            if script.disaster:
+                self._disaster(tool, application)
             self._finish(application)
             return self._judge(application.history(self._tool_history))
 
@@ -181,11 +185,32 @@ class _Play:
             self._flowing(application)
             if number == 1:
                 tool.until_ready(target, timeout_s=_READY_S)
-            answer = tool.move(*command, target=target)
-            self._runs.append(_ran(answer))
-            self._say(f"  {_summary(answer)}")
+            self._ended(tool.move(*command, target=target))
         if script.rounds > 1:
             self._say(f"round {number} of {script.rounds}: {application.acked:,} records so far")
+
+    def _disaster(self, tool: Tool, application: Application) -> None:
+        """Kill LEFT, go on at RIGHT with what is there, take LEFT back when it has returned."""
+        script = self._script
+        application.run_on(script.pause_s)
+        self._flowing(application)
+        self._say(f"{LEFT} is killed: SIGKILL, in the middle of everything")
+        self._lab.kill(LEFT)
+        self._note("lab", f"{LEFT} is killed under load")
+        given_up = ("switch", "--to", RIGHT, "--emergency", "--allow-data-loss", "--yes")
+        self._ended(tool.move(*given_up, target=RIGHT))
+        application.run_on(script.pause_s)
+        self._say(f"{LEFT} is started again")
+        self._lab.start(LEFT)
+        self._note("lab", f"{LEFT} is back, with its disk")
+        answer = tool.patiently("rejoin", LEFT, timeout_s=_READY_S)
+        self._note("tool", str(answer.document["message"]))
+        tool.until_ready(LEFT, timeout_s=_READY_S)
+        self._ended(tool.move("failback", "--yes", target=LEFT))
+
+    def _ended(self, answer: Answer) -> None:
+        self._runs.append(_ran(answer))
+        self._say(f"  {_summary(answer)}")
 
     def _finish(self, application: Application) -> None:
         application.run_on(self._script.pause_s)
@@ -226,4 +251,6 @@ def _summary(answer: Answer) -> str:
     document = answer.document
     closed = document["measured"].get("closed_ms")
     told = "" if closed is None else f"; writes were closed for {closed} ms"
+    again = document["measured"].get("replayed")
+    told += "" if again is None else f"; {again:,} records were written again by their producers"
     return f"{document['to']} is active, epoch {document['epoch']}{told}"

@@ -71,12 +71,12 @@ class Tool:
 
     def until_ready(self, target: str, *, timeout_s: float) -> Answer:
         """Ask ``preflight`` until nothing stands in the way."""
-        return self._patiently(timeout_s, "preflight", "--to", target)
+        return self.patiently("preflight", "--to", target, timeout_s=timeout_s)
 
     def move(self, *arguments: str, target: str, timeout_s: float = 60.0) -> Answer:
         """Switch or fail back; waits out what refuses a switch for a moment only."""
         self._begin(self._epoch + 1, target)
-        answer = self._patiently(timeout_s, *arguments)
+        answer = self.patiently(*arguments, timeout_s=timeout_s)
         if answer.document["epoch"] != self._epoch:
             raise RemoteError(f"{answer.command}: epoch {answer.document['epoch']}?")
         return answer
@@ -85,7 +85,11 @@ class Tool:
         self._epoch = epoch
         self._history.write(EpochSeen("tool", epoch, cluster, time.monotonic()))
 
-    def _patiently(self, timeout_s: float, *arguments: str) -> Answer:
+    def patiently(self, *arguments: str, timeout_s: float) -> Answer:
+        """Run one command, again while it is refused by what passes.
+
+        Raises RemoteError when it fails, or time is over.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             answer = self.run(*arguments)

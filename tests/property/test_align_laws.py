@@ -10,7 +10,11 @@ from clientlib.protocol.mm2_records import OffsetSync
 from clientlib.protocol.syncs import Bracket, SyncIndex
 from tests.unit.alignment import Log, World, safe_index
 
-LAWS = settings(max_examples=int(os.environ.get("FAILOVER_EXAMPLES", "150")), deadline=None)
+EXAMPLES = os.environ.get("FAILOVER_EXAMPLES")
+# The same examples each time, so that a build fails for what was changed in it; a number of
+# examples explores at random. Thousands find equal records in a repeat that has not caught up: the
+# one thing that contents cannot tell apart (see `clientlib.protocol.align`).
+LAWS = settings(max_examples=int(EXAMPLES or 150), derandomize=EXAMPLES is None, deadline=None)
 
 
 @st.composite

@@ -25,7 +25,6 @@ from failover.core.machine import (
     ProducersQuiesced,
     Run,
 )
-from tests.simulation import faults
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group
 from tests.simulation.world import LEFT, RIGHT
@@ -132,9 +131,8 @@ def taken_past_the_released_cluster() -> AbstractContextManager[Any]:
 
 
 def late_commit_accepted() -> AbstractContextManager[Any]:
-    """An offset that this member was never given can be committed, by applications that do."""
-    often = patch.object(faults, "MODES", ("late",))
-    return _all(often, patch.object(Span, "accepts", lambda self, offset: True))
+    """An offset that this member was never given can be committed."""
+    return patch.object(Span, "accepts", lambda self, offset: True)
 
 
 def repeats_ignored() -> AbstractContextManager[Any]:

@@ -107,6 +107,26 @@ def healthy() -> Snapshot:
 Change = Callable[[Snapshot], Snapshot]
 
 
+def given_up(late: dict[str, dict[int, tuple[tuple[int, int], ...]]] | None = None) -> Change:
+    """RIGHT was lost in epoch 1; without ``late`` nobody has compared it with the ledger yet."""
+
+    def change(snapshot: Snapshot) -> Snapshot:
+        state = snapshot.view.state
+        assert state is not None
+        ends = {"LEFT": {0: 40, 1: 50}}
+        if late is not None:
+            ends["RIGHT"] = {0: 40, 1: 50}
+        row = ClosedEpoch(state.epochs[0], ends, late=late or {})
+        view = View(replace(state, unplanned=(2,)), {"orders": {1: row}})
+        clusters = {alias: replace(c, view=view) for alias, c in snapshot.clusters.items()}
+        clusters["RIGHT"] = replace(
+            clusters["RIGHT"], topics={**clusters["RIGHT"].topics, "orders": topic(47, 50)}
+        )
+        return replace(snapshot, clusters=clusters, view=view)
+
+    return change
+
+
 def on(alias: str, **changes: Any) -> Change:
     """Change one cluster."""
 
@@ -319,6 +339,14 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         {"standby-not-empty:block"},
     ),
     ("late", topics("RIGHT", orders=topic(41, 50)), TO_RIGHT, {"late-records:warn"}),
+    ("came back", given_up(), TO_RIGHT, {"cluster-returned:warn"}),
+    ("came back, and nobody asked", given_up(), None, {"cluster-returned:block"}),
+    (
+        "came back with a tail",
+        given_up(late={"RIGHT": {0: ((40, 47),)}}),
+        TO_RIGHT,
+        {"late-records-pending:warn"},
+    ),
     ("recreated", topics("RIGHT", orders=topic(0, 0)), TO_RIGHT, {"diverged:block"}),
     ("copy recreated", topics("LEFT", RIGHT__orders=topic(39, 50)), None, {"diverged:block"}),
     (
@@ -451,7 +479,10 @@ def test_unreachable_third_cluster_only_warns() -> None:
 def test_every_rule_is_shown_by_the_table() -> None:
     shown = {entry.partition(":")[0] for row in TABLE for entry in row[3]} | {"flow-missing"}
     names = {rule.__name__.replace("_", "-") for rule in RULES}
-    split = {"partition-not-owned": "partition-not-owned-on-target"}
+    split = {
+        "partition-not-owned": "partition-not-owned-on-target",
+        "late-records-known": "late-records-pending",
+    }
     assert {split.get(name, name) for name in names} <= shown
 
 

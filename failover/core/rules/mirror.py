@@ -135,10 +135,12 @@ def _differs(topic: str, active: str, wanted: int, severity: Severity, names: li
 def _known_end(
     case: Case, topic: str, number: int, origin: ClusterAlias, on: ClusterAlias
 ) -> Offset:
-    """Return the newest end that the ledger has for the log of ``origin`` on a cluster."""
+    """Return up to where the ledger knows the log of ``origin`` on a cluster, its tail included."""
     entries = case.snapshot.view.ledger.get(topic, {}).values()
-    ends = (e.ends.get(on, {}).get(number, 0) for e in entries if e.epoch.cluster == origin)
-    return max(ends, default=0)
+    rows = [entry for entry in entries if entry.epoch.cluster == origin]
+    ends = (row.ends.get(on, {}).get(number, 0) for row in rows)
+    tails = (s.get(on, {}).get(number, ()) for row in rows for s in (row.late, row.skip))
+    return max((*ends, *(end for spans in tails for _, end in spans)), default=0)
 
 
 def standby_not_empty(case: Case) -> Iterator[Finding]:
