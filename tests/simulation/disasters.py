@@ -71,7 +71,7 @@ class Disasters:
     def switches_due(self) -> bool:
         """Whether switches follow, now that the cluster is back."""
         state = self._world.state()
-        if not state.unplanned or self.awaited:
+        if not state.unplanned or self.awaited or not self._world.replays_read:
             return False
         return state.epoch.counter - state.unplanned[-1] < self._disaster.switches
 

@@ -117,6 +117,23 @@ class World:
         return bool(counters)
 
     @property
+    def replays_read(self) -> bool:
+        """Whether every group has committed past what was written again on the active cluster.
+
+        Before that only its members' memory knows which replays of unacknowledged records it has
+        had; the operator does not fail back so soon.
+        """
+        cluster = self.clusters[self.state().active]
+        ends = {
+            (topic, number): end
+            for manifest in cluster.manifests.values()
+            for topic, by in manifest.ranges.items()
+            for number, (_, end) in by.items()
+        }
+        groups = [group for group in cluster.groups.values() if group.members]
+        return all(g.commits.get(at, (0, ""))[0] >= end for g in groups for at, end in ends.items())
+
+    @property
     def moving(self) -> bool:
         """Whether an intent stands somewhere, or a group may not have moved to the new epoch."""
         states = [c.view.state for c in self.clusters.values() if c.view.state is not None]
