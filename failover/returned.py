@@ -14,7 +14,7 @@ from clientlib.protocol.align import Aligner, AlignRequest, Exact
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.replay import Manifest, original, original_print
+from clientlib.protocol.replay import Manifest, likely_prints, original, original_print
 from clientlib.protocol.skips import Skip, join, within
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
@@ -105,7 +105,8 @@ class Comparison:
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
         """Return where the epoch ends at home; None when the logs contradict each other."""
-        first, last = log.copied
+        first = log.copied[0]
+        last = self._behind_last(log, skip)  # markers may follow it, which no log at home has
         if last == first:
             return log.start if log.end >= log.start else None
         if log.end <= log.start:
@@ -121,6 +122,18 @@ class Comparison:
         while (window := aligner.next_request()) is not None:
             aligner.feed(*self._read(log, home, window, skip))
         return aligner.result.offset if isinstance(aligner.result, Exact) else None
+
+    def _behind_last(self, log: _Log, skip: Skip) -> Offset:
+        """Return the offset behind the epoch's last record in the copy; its start if none is."""
+        first, end = log.copied
+        while end > first:
+            start = max(first, end - _BATCH)
+            found = [r.offset for r in self._all(self._survivor, log.copy, start, end)]
+            kept = [offset for offset in found if not within(skip, offset)]
+            if kept:
+                return kept[-1] + 1
+            end = start
+        return first
 
     def _read(
         self, log: _Log, home: ClusterAlias, window: ReadWindow, skip: Skip
@@ -144,11 +157,11 @@ class Comparison:
         again: list[tuple[Offset, Offset]] = []
         late: list[tuple[Offset, Offset]] = []
         for record in self._all(home, log.home, end, log.end):
-            print_ = original_print(record)
+            known = next((p for p in likely_prints(record) if prints[p] > 0), None)
             if record.offset in offsets:
                 again.append((record.offset, record.offset + 1))
-            elif prints[print_] > 0:
-                prints[print_] -= 1
+            elif known is not None:
+                prints[known] -= 1
                 again.append((record.offset, record.offset + 1))
             else:
                 late.append((record.offset, record.offset + 1))

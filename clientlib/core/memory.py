@@ -8,7 +8,7 @@ from typing import Any
 
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.recover import Memory, Print
-from clientlib.protocol.replay import original, original_print
+from clientlib.protocol.replay import likely_prints, original, original_print
 from clientlib.protocol.types import ClusterAlias, Offset
 
 RECENT = 2_000
@@ -85,8 +85,8 @@ class Filter:
             if one.offset is not None and one.offset < self.done.get(one.cluster, 0):
                 return True
         if replays and self.ahead and replays[-1].offset is None:
-            print_ = original_print(record(message), use_timestamp=self.stamped)
-            if self.ahead[print_] > 0:
-                self.ahead[print_] -= 1
-                return True
+            for print_ in likely_prints(record(message), use_timestamp=self.stamped):
+                if self.ahead[print_] > 0:
+                    self.ahead[print_] -= 1
+                    return True
         return False

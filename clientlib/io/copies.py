@@ -13,6 +13,7 @@ from clientlib.core.replay_buffer import Kept, Key
 from clientlib.io.log_reader import LogReader
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.replay import UNSURE_MS
 from clientlib.protocol.types import ClusterAlias, Offset
 from clientlib.protocol.windows import ReadWindow
 from clientlib.settings import Cluster
@@ -115,7 +116,7 @@ class CopyProbe:
         return TopicPartition(self._naming.log_name(self._source, topic, self._standby), number)
 
     def _tolerance(self, tp: TopicPartition, at: Offset) -> int:
-        return -1 if self._logs.uses_append_time(self._standby, tp, at) else 3
+        return -1 if self._logs.uses_append_time(self._standby, tp, at) else UNSURE_MS
 
     def _read(self, tp: TopicPartition, first: Offset, end: Offset) -> list[LogRecord]:
         if first >= end:

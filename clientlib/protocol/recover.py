@@ -87,20 +87,23 @@ def _recover(request: RecoverRequest) -> Steps[Recovered]:
     guess = span.start + request.memory.prints[0].offset - request.start
     near = Span(span.clip(guess - _MARGIN), span.end)
     found = yield from _within(request, near)
-    if found is None and near.start > span.start:
+    if isinstance(found, int) and near.start > span.start:
         found = yield from _within(request, span)
-    if found is not None:
+    if isinstance(found, Recovered):
         return found
-    if span.end - span.start <= request.memory.prints[0].offset - request.start:
+    if found <= request.memory.prints[0].offset - request.start:
         # it holds fewer records than there were before the first that is remembered
         return _beyond(request, 0)
     return _floor(request, "no record that is remembered was found")
 
 
-def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | None]:
-    """Read a part of the copy and look for the position in it; None: nothing is known by it."""
+def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | int]:
+    """Read a part of the copy and look for the position in it.
+
+    Returns how many records it holds at most when nothing else is known by it.
+    """
     if span.end - span.start > request.budget:
-        return None
+        return span.end - span.start
     entries: list[tuple[Offset, bytes]] = []
     at = span.start
     while at < span.end:
@@ -121,7 +124,8 @@ def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | None]:
             from_origin=True,
         )
     )
-    return _answer(request, outcome, [offset for offset, _ in entries], span)
+    found = _answer(request, outcome, [offset for offset, _ in entries], span)
+    return len(entries) if found is None else found
 
 
 def _answer(

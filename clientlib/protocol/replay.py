@@ -10,7 +10,7 @@ as it was, its timestamp too, so that without this header its fingerprint is tha
 replay goes to the partition of its original.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from clientlib.protocol.records import decode_key, decode_value, encode_key, enc
 from clientlib.protocol.types import ClusterAlias, Offset
 
 HEADER = "failover.replay"
+UNSURE_MS = 3
+"""How exactly a producer knows the timestamp of a record that was never acknowledged."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 Ranges = Mapping[str, Mapping[int, tuple[Offset, Offset]]]
@@ -66,6 +68,20 @@ def original_print(record: LogRecord, *, use_timestamp: bool = True) -> bytes:
     replayed, rest = original(record.headers)
     plain = replace(record, headers=rest) if replayed else record
     return fingerprint(plain, use_timestamp=use_timestamp)
+
+
+def likely_prints(record: LogRecord, *, use_timestamp: bool = True) -> Iterator[bytes]:
+    """Yield the fingerprints that the record can have elsewhere, the likeliest first.
+
+    Of two of the same record one may be the replay of one that was never acknowledged: its
+    producer knows only to a few milliseconds which timestamp it had.
+    """
+    yield original_print(record, use_timestamp=use_timestamp)
+    if not use_timestamp or record.timestamp is None:
+        return
+    for by in range(1, UNSURE_MS + 1):
+        for shifted in (record.timestamp - by, record.timestamp + by):
+            yield original_print(replace(record, timestamp=shifted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a group had committed at a moment, and when a consumer was interrupted."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,10 +74,11 @@ class Interruptions:
             of_partition[gone.group, gone.consumer, gone.topic, gone.partition].append(gone.at)
         return cls(dict(of_consumer), dict(of_partition))
 
-    def broke(self, event: Delivered, until: float) -> bool:
-        """Whether a delivery's consumer crashed, stalled or started anew from then ``until``."""
-        last = _last(self._of_consumer.get((event.group, event.consumer), []), until)
-        return last is not None and last >= event.at
+    def broke(self, event: Delivered, until: float) -> float | None:
+        """Find when a delivery's consumer first crashed, stalled or started anew after it."""
+        times = self._of_consumer.get((event.group, event.consumer), [])
+        found = bisect_left(times, event.at)
+        return times[found] if found < len(times) and times[found] <= until else None
 
     def last(self, event: Delivered, *, until: float) -> float | None:
         """Find the last interruption of a delivery's consumer or partition, from then ``until``."""

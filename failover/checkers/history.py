@@ -143,6 +143,10 @@ class History:
         found = (e.at for e in self.clusters_lost if e.cluster == cluster)
         return next((at for at in found if since <= at <= until), None)
 
+    def lost_before(self, cluster: str | None, until: float) -> bool:
+        """Say whether a cluster had been lost by then."""
+        return any(e.cluster == cluster and e.at <= until for e in self.clusters_lost)
+
     def log_of(self, event: Delivered) -> Log:
         """Name the physical partition of a delivery.
 

@@ -99,8 +99,8 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     repeat no commit of the group had covered the earlier delivery. A record that was *written*
     twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
     read from a cluster that was lost before the repeat. Of a consumer that crashed, commits on a
-    cluster that was lost count only if they are older than `REPORTED_S` by then: what a standby may
-    not have been told.
+    cluster that was lost count only if they were `REPORTED_S` old when it crashed: what a standby
+    may not have been told.
     """
     _, wrong = split_repeats(history, strict=strict)
     return tuple(
@@ -133,11 +133,15 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
         moment = interruptions.last(before, until=again.at)
         log = history.log_of(before)
         gone = history.lost_between(log.cluster, before.at - REPORTED_S, again.at)
-        if moment is not None and gone is not None and interruptions.broke(before, again.at):
-            moment = min(moment, gone - REPORTED_S)
+        broke = interruptions.broke(before, again.at) if gone is not None else None
+        if gone is not None and broke is not None:
+            moment = min(broke, gone) - REPORTED_S
         excused = (
             moment is not None
-            and (gone is not None or not _written_twice(history, before, again))
+            and (
+                history.lost_before(log.cluster, again.at)
+                or not _written_twice(history, before, again)
+            )
             and not commits.cover(log, before.group, before.offset, moment)
         )
         (allowed if excused else wrong).append((before, again))

@@ -227,7 +227,7 @@ class ConsumerApp:
             return
         look = self.runtime.session.next_look()
         wait = self.sim.between(0.001, 0.01) if got else self.sim.between(0.03, 0.1)
-        if look is not None:
+        if look is not None and look > self.sim.now:  # else a read is under way, and wakes us
             wait = min(wait, max(0.001, look - self.sim.now))
         if self._due == float("inf"):
             self._schedule(wait)

@@ -42,7 +42,10 @@ def draw_disaster(sim: Scheduler) -> Disaster:
 
 
 class Disasters:
-    """Lets the disaster of a plan happen."""
+    """Lets the disaster of a plan happen; not while a planned switch moves the groups.
+
+    Then the positions are on the cluster that dies, and no emergency switch asks anybody for them.
+    """
 
     def __init__(self, world: World, disaster: Disaster) -> None:
         self._world, self._disaster = world, disaster
@@ -68,12 +71,15 @@ class Disasters:
     def switches_due(self) -> bool:
         """Whether switches follow, now that the cluster is back."""
         state = self._world.state()
-        if not state.unplanned or self.awaited:
+        if not state.unplanned or self.awaited or not self._world.replays_read:
             return False
         return state.epoch.counter - state.unplanned[-1] < self._disaster.switches
 
     def _strike(self) -> None:
         world, disaster = self._world, self._disaster
+        if world.moving:
+            world.sim.after(0.3, self._strike)
+            return
         self.happened = True
         active = world.state().active
         alias = active if disaster.active else world.other(active)

@@ -104,7 +104,7 @@ def ends_read_before_quiesce() -> AbstractContextManager[Any]:
     def confirm(self: Acts, run: Run) -> Event:
         return EndsConfirmed()
 
-    return _all(patch.object(Acts, "_quiesce", quiesce), patch.object(Acts, "_confirm", confirm))
+    return together(patch.object(Acts, "_quiesce", quiesce), patch.object(Acts, "_confirm", confirm))
 
 
 def commit_before_intent() -> AbstractContextManager[Any]:
@@ -114,7 +114,7 @@ def commit_before_intent() -> AbstractContextManager[Any]:
         return IntentAcknowledged()
 
     often = patch.object(Faults, "commit_crash", 0.5)
-    return _all(patch.object(Acts, "_intend", intend), often)
+    return together(patch.object(Acts, "_intend", intend), often)
 
 
 def taken_past_the_released_cluster() -> AbstractContextManager[Any]:
@@ -140,7 +140,7 @@ def repeats_ignored() -> AbstractContextManager[Any]:
     return patch.object(ledgers.Ledger, "skipped", lambda self, *a: ())
 
 
-def _all(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+def together(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     stack = ExitStack()
     for one in patches:
         stack.enter_context(one)

@@ -151,7 +151,10 @@ class Operator:
 
     def _after_all(self, disasters: Disasters | None) -> None:
         """Wait for the disaster, and switch again when the cluster is back; else finish."""
-        if disasters is not None and disasters.awaited:
+        waits = disasters is not None and disasters.awaited
+        unread = disasters is not None and not self._world.replays_read
+        if waits or (unread and self._failbacks < _FAILBACKS):
+            self._failbacks += unread and not waits
             self._sim.after(self._sim.between(0.2, 1.5), self._next)
         elif disasters is not None and disasters.switches_due and self._failbacks < _FAILBACKS:
             self._failbacks += 1

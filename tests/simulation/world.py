@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clientlib.core.duty import losses
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
-from clientlib.protocol.state import State, View, merge
+from clientlib.protocol.state import Phase, State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
 from failover.checkers import Committed, EpochSeen, Event
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.message import FakeMessage
 
 LEFT, RIGHT = "LEFT", "RIGHT"
+_MOVES_S = 4.0
 CONFIG = {
     "clusters": {LEFT: {"bootstrap.servers": "left"}, RIGHT: {"bootstrap.servers": "right"}},
     "scopes": {SCOPE: {"topics": ["T.*"]}},
@@ -55,7 +56,7 @@ class World:
         self._stamp = 0.0
         self._given: dict[tuple[str, str, str, int], int] = {}
         self.on_align: Callable[[Any, Any], None] | None = None
-        self.epoch = 0
+        self.epoch, self.epoch_since = 0, 0.0
         self.resets: dict[str, float] = {}
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
@@ -115,6 +116,31 @@ class World:
                     return False
         return bool(counters)
 
+    @property
+    def replays_read(self) -> bool:
+        """Whether every group has committed past what was written again on the active cluster.
+
+        Before that only its members' memory knows which replays of unacknowledged records it has
+        had; the operator does not fail back so soon.
+        """
+        cluster = self.clusters[self.state().active]
+        ends = {
+            (topic, number): end
+            for manifest in cluster.manifests.values()
+            for topic, by in manifest.ranges.items()
+            for number, (_, end) in by.items()
+        }
+        groups = [group for group in cluster.groups.values() if group.members]
+        return all(g.commits.get(at, (0, ""))[0] >= end for g in groups for at, end in ends.items())
+
+    @property
+    def moving(self) -> bool:
+        """Whether an intent stands somewhere, or a group may not have moved to the new epoch."""
+        states = [c.view.state for c in self.clusters.values() if c.view.state is not None]
+        agreed = len({state.order for state in states}) == 1
+        recent = self.sim.now - self.epoch_since < _MOVES_S and self.epoch > 1
+        return not agreed or recent or any(s.phase is Phase.INTENT for s in states)
+
     def state_seen(self, alias: str, view: View) -> None:
         """A cluster's state topic shows a new state."""
         state = view.state
@@ -124,7 +150,7 @@ class World:
         self.events.append(EpochSeen(f"state on {alias}", *epoch, self.stamp))
         if epoch.counter > self.epoch:
             self.count("epochs")
-            self.epoch = epoch.counter
+            self.epoch, self.epoch_since = epoch.counter, self.sim.now
         self.sim.log("state", f"{alias}: {epoch.counter}/{state.revision} {state.phase}")
 
     def committed(

@@ -48,6 +48,13 @@ def test_a_copy_that_ends_before_everything_remembered_is_known_to() -> None:
     assert (found.offset, found.beyond) == (10, True)
 
 
+def test_markers_in_the_copy_do_not_count_as_records() -> None:
+    """A mirror in exactly-once mode writes one behind each batch: two offsets for each record."""
+    copy = [record(number, 2 * number) for number in range(3)]
+    found = recovered(copy, remembered(range(3, 4)), 4, end=6)
+    assert (found.offset, found.beyond) == (6, True)
+
+
 def test_an_empty_copy_is_behind_every_position() -> None:
     found = recovered([], remembered(range(10)), 10)
     assert (found.offset, found.beyond) == (0, True)

@@ -12,6 +12,7 @@ from clientlib.protocol.replay import (
     Replayed,
     decode_manifest,
     header,
+    likely_prints,
     original,
     original_print,
 )
@@ -42,6 +43,19 @@ def test_the_print_of_a_replay_is_that_of_its_original() -> None:
     first = LogRecord(7, 1000, b"k", b"v", [("a", b"1")])
     again = LogRecord(99, 1000, b"k", b"v", [("a", b"1"), header(1, "LEFT", 7)])
     assert original_print(again) == original_print(first) == fingerprint(first)
+
+
+def test_a_replay_is_recognised_though_its_producer_did_not_know_its_timestamp_exactly() -> None:
+    """A purged record's report has no timestamp; else the reader of the dead log gets it twice."""
+    first = LogRecord(7, 1000, b"k", b"v")
+    for wrong in (997, 999, 1000, 1003):
+        again = LogRecord(99, wrong, b"k", b"v", [header(1, "LEFT")])
+        assert original_print(first) in set(likely_prints(again))
+    other = LogRecord(99, 1004, b"k", b"v", [header(1, "LEFT")])
+    assert original_print(first) not in set(likely_prints(other))
+    assert list(likely_prints(other, use_timestamp=False)) == [
+        original_print(other, use_timestamp=False)
+    ]
 
 
 def test_manifest_and_back() -> None:

@@ -1,0 +1,77 @@
+"""A returned cluster is compared with what the survivor's copy holds of it."""
+
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.replay import Manifest, header
+from clientlib.protocol.state import State
+from clientlib.protocol.types import Epoch, Partition
+from failover.io.ports import Records, Window
+from failover.returned import Compared, Comparison
+
+Logs = Mapping[tuple[str, str], list[LogRecord | None]]
+STATE = State("default", (Epoch(1, "LEFT"), Epoch(2, "RIGHT")), 0, unplanned=(2,))
+NAMING = Naming(DefaultReplicationPolicy("."), ("LEFT", "RIGHT"))
+
+
+def record(number: int, offset: int, timestamp: int = 1000, *headers: Any) -> LogRecord:
+    return LogRecord(offset, timestamp, b"k", f"v{number}".encode(), list(headers))
+
+
+class Ports:
+    """Logs in memory; None is a transaction marker."""
+
+    def __init__(self, logs: Logs, manifests: Iterable[Manifest] = ()) -> None:
+        self._logs = logs
+        self.admin = self.reader = self
+        self.store = SimpleNamespace(clients=lambda _: {}, manifests=lambda _: manifests)
+
+    def ends(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, int]:
+        return {part: len(self._logs[alias, part.topic]) for part in parts}
+
+    def read(self, alias: str, windows: Mapping[Partition, Window]) -> dict[Partition, Records]:
+        (part, window), = windows.items()
+        found = [r for r in self._logs[alias, part.topic][window.start : window.end] if r]
+        return {part: Records(tuple(found[: window.limit]))}
+
+
+def compared(ports: Ports, copied: int) -> Compared:
+    rows = {1: ClosedEpoch(Epoch(1, "LEFT"), {"RIGHT": {0: copied}})}
+    comparison = Comparison(NAMING, ports, STATE, "RIGHT")  # type: ignore[arg-type]  # what is asked
+    return comparison.topic("T", 1, rows, 1)
+
+
+def test_a_copy_that_ends_with_a_marker_of_the_mirror_is_no_divergence() -> None:
+    """Else nobody could fail back to a cluster whose mirror ran in exactly-once mode."""
+    home = [record(n, n) for n in range(4)]
+    copy = [record(0, 0), record(1, 1), None, record(2, 3), None]
+    found = compared(Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): copy, ("RIGHT", "T"): []}), 5)
+    assert (found.diverged, found.row.ends["LEFT"], found.late) == ((), {0: 3}, 1)
+
+
+def test_a_copy_of_markers_alone_is_empty() -> None:
+    home = [record(0, 0)]
+    found = compared(
+        Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): [None], ("RIGHT", "T"): []}), 1
+    )
+    assert (found.diverged, found.row.ends["LEFT"], found.late) == ((), {}, 1)
+
+
+def test_a_tail_record_is_known_by_a_replay_whose_timestamp_is_a_millisecond_off() -> None:
+    """It was written while the cluster was stopped; its producer never heard of it."""
+    home = [record(0, 0), record(1, 1)]
+    again = record(1, 0, 999, header(1, "LEFT"))
+    logs: Logs = {("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): [again]}
+    manifest = Manifest("p", 2, {"T": {0: (0, 1)}}, replayed=1)
+    found = compared(Ports(logs, [manifest]), 1)
+    assert (found.replayed, found.late, found.row.skip) == (1, 0, {"LEFT": {0: ((1, 2),)}})
+
+
+def test_a_log_that_lacks_what_its_copy_holds_has_diverged() -> None:
+    home = [record(n, n) for n in range(3)]
+    logs: Logs = {("LEFT", "T"): home[:2], ("RIGHT", "LEFT.T"): list(home), ("RIGHT", "T"): []}
+    assert len(compared(Ports(logs), 3).diverged) == 1
