@@ -27,9 +27,8 @@ from tests.simulation.world import NAMING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clientlib.io.ports import Publish
-
     from clientlib.core.tracker import Span
+    from clientlib.io.ports import Publish
     from clientlib.protocol.types import Partition
     from tests.simulation.faults import GroupSpec
     from tests.simulation.world import World
