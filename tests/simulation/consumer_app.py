@@ -181,7 +181,7 @@ class ConsumerApp:
             if cluster.answers:
                 cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
-        self.sim.after(0.2, self.process.kill)  # its last reports are written
+        self.sim.after(3.0, self.process.kill)  # its last reports are waited for
 
     # -- the agent -------------------------------------------------------------------------
 
