@@ -112,8 +112,7 @@ class ReplayBuffer:
             self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
             self.size += size
         while self._chunks and (
-            self.size > self.most_bytes
-            or self._chunks[-1].at - self._chunks[0].at > self.seconds
+            self.size > self.most_bytes or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
 

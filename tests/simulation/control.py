@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
-from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import Mark, View, fold, mark_released, merge
 from clientlib.protocol.types import Offset, Partition
 from failover.core.snapshot import Commit
@@ -16,6 +15,7 @@ from tests.simulation.clock import Killed
 from tests.simulation.cluster import SCOPE, Record, Transaction
 
 if TYPE_CHECKING:
+    from clientlib.protocol.replay import Manifest
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from clientlib.protocol.clients import Registration

@@ -150,9 +150,7 @@ class FakeHandle:
         del self._flight[batch]
         self._reports.extend((one, None) for one in batch.records)
 
-    def purge(
-        self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
-    ) -> None:
+    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
         """Give up what is not acknowledged; what is on the wire may arrive all the same."""
         for batch in self._flight if in_flight else ():
             batch.purged = True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from tests.simulation.message import FakeMessage
 from tests.simulation.group import SESSION_S, Group, Logical
+from tests.simulation.message import FakeMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,7 +339,6 @@ class FakeMember:
             )
             error = None if request.code is None else KafkaError(request.code)
             self._answers.append((error, request.tps))
-
 
     def _hold_back(self, last: _Request) -> None:
         """What is sent to a stopped cluster is taken when it goes on; of a dead one, some are."""

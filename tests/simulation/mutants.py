@@ -104,7 +104,9 @@ def ends_read_before_quiesce() -> AbstractContextManager[Any]:
     def confirm(self: Acts, run: Run) -> Event:
         return EndsConfirmed()
 
-    return together(patch.object(Acts, "_quiesce", quiesce), patch.object(Acts, "_confirm", confirm))
+    return together(
+        patch.object(Acts, "_quiesce", quiesce), patch.object(Acts, "_confirm", confirm)
+    )
 
 
 def commit_before_intent() -> AbstractContextManager[Any]:

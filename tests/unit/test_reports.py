@@ -80,7 +80,12 @@ def test_what_a_rebalance_takes_away_is_reported_before_its_new_owner_has_read_a
     runtime, jobs = reading()
     runtime.on_disowned("LEFT", [_tp()], lost=False)
     (job,) = jobs.jobs
-    assert (job.to, job.parts[P0].offsets, job.leaving, job.kept) == ("RIGHT", {"LEFT": 8}, True, True)
+    assert (job.to, job.parts[P0].offsets, job.leaving, job.kept) == (
+        "RIGHT",
+        {"LEFT": 8},
+        True,
+        True,
+    )
 
 
 def test_a_member_that_has_lost_its_partitions_does_not_report_over_their_new_owner() -> None:

@@ -34,7 +34,7 @@ class Ports:
         return {part: len(self._logs[alias, part.topic]) for part in parts}
 
     def read(self, alias: str, windows: Mapping[Partition, Window]) -> dict[Partition, Records]:
-        (part, window), = windows.items()
+        ((part, window),) = windows.items()
         found = [r for r in self._logs[alias, part.topic][window.start : window.end] if r]
         return {part: Records(tuple(found[: window.limit]))}
 
