@@ -24,13 +24,13 @@ from tests.simulation.member import FakeMember, Rebalance, SimPatience
 from tests.simulation.world import NAMING
 
 if TYPE_CHECKING:
-    from tests.simulation.message import FakeMessage
     from collections.abc import Mapping
 
     from clientlib.core.tracker import Span
     from clientlib.io.ports import Publish
     from clientlib.protocol.types import Partition
     from tests.simulation.faults import GroupSpec
+    from tests.simulation.message import FakeMessage
     from tests.simulation.world import World
 
 AGENT_S = 0.05

@@ -15,10 +15,10 @@ from tests.simulation.clock import Killed
 from tests.simulation.cluster import SCOPE, Record, Transaction
 
 if TYPE_CHECKING:
-    from clientlib.protocol.replay import Manifest
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from clientlib.protocol.clients import Registration
+    from clientlib.protocol.replay import Manifest
     from tests.simulation.clock import Process
     from tests.simulation.world import World
 

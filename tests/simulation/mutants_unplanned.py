@@ -15,8 +15,9 @@ from clientlib.protocol.progress import GroupProgress, fold_progress
 from tests.simulation.mutants import together
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+
     from clientlib.core.replay_buffer import Kept
     from clientlib.core.seat import Evidence, ReadEvidence
     from clientlib.protocol.progress import Known, Report

@@ -22,6 +22,7 @@ from tests.simulation.world import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
 

@@ -17,9 +17,9 @@ from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
-    from tests.simulation.disasters import Disasters
     from collections.abc import Callable
 
+    from tests.simulation.disasters import Disasters
     from tests.simulation.message import FakeMessage
 
 LEFT, RIGHT = "LEFT", "RIGHT"
