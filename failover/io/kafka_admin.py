@@ -102,11 +102,16 @@ def quiet(client: Mapping[str, Any]) -> dict[str, Any]:
 class ClusterAdmin:
     """Reads one cluster. ``timeout_s`` bounds every wait of one observation.
 
+    ``refused_s``: for how long all brokers must have refused before it counts as unreachable.
+
     Raises ConfigurationError when librdkafka refuses the settings.
     """
 
-    def __init__(self, cluster: Cluster, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, cluster: Cluster, timeout_s: float = 5.0, *, refused_s: float = _REFUSED_S
+    ) -> None:
         self.cluster = cluster
+        self._refused_s = refused_s
         self.timeout_s = timeout_s
         self._down_at: float | None = None
         self._last_error = ""
@@ -136,7 +141,7 @@ class ClusterAdmin:
                 self._admin.poll(0)
             except KafkaException as error:
                 raise translated(self.cluster, error) from error
-            if self._down_at and monotonic() - self._down_at > _REFUSED_S:
+            if self._down_at and monotonic() - self._down_at > self._refused_s:
                 raise ClusterUnreachableError(
                     f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) is unreachable: "
                     f"{self._last_error or 'all brokers are down'}"

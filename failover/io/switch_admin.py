@@ -29,6 +29,7 @@ _SHARED = (
     "retention.ms",
 )
 _SET_ON_TOPIC = 1
+_GONE_S = 0.3  # the operator says that it is gone: a short look is enough to contradict
 
 
 class KafkaSwitchAdmin:
@@ -54,7 +55,8 @@ class KafkaSwitchAdmin:
         answers: list[bool] = []
 
         def ask() -> None:
-            admin = ClusterAdmin(self._settings.cluster(alias), within_s)
+            cluster = self._settings.cluster(alias)
+            admin = ClusterAdmin(cluster, within_s, refused_s=_GONE_S)
             try:
                 admin.wait(admin.describe_cluster(), "whether it lives")
             except RemoteError:
