@@ -8,7 +8,7 @@ SOURCES := clientlib failover tests playbooks scripts docs/examples $(wildcard b
 ANSIBLE := .venv-ansible
 ANSIBLE_STAMP := $(ANSIBLE)/.installed
 
-.PHONY: help venv ansible java demo test unit lint format bench docs reference clean
+.PHONY: help venv ansible java demo test unit simulate lint format bench docs reference clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: lint java ## lint, and all tests, on real Kafka too
 
 unit: venv ## the tests that need no Kafka
 	$(BIN)/python -m pytest -m 'not lab'
+
+simulate: venv ## the simulation at length: 1,000 seeds of planned switches, 5,000 of unplanned ones
+	FAILOVER_UNPLANNED_SEEDS=5000 $(BIN)/python -m pytest tests/simulation/test_seeds.py
 
 lint: venv ansible ## ruff, mypy --strict, import contracts, ansible-lint
 	$(BIN)/ruff check $(SOURCES)

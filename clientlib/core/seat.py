@@ -163,7 +163,7 @@ class Seat:
 
     ``since``: older read results are not for this look. ``processed``: ``pending`` is what the
     application has processed here, so a refused commit is tried again while the seat is owned.
-    ``ahead``: see `Filter`.
+    ``ahead``: see `Filter`. ``claim``: see `Progress`.
     """
 
     key: SeatKey
@@ -180,6 +180,7 @@ class Seat:
     base: Position | None = None
     ahead: Counter[bytes] = field(default_factory=Counter)
     stamped: bool = True
+    claim: int = 0
 
     def look(self, ticket: int) -> None:
         """Begin to look at the commits afresh."""

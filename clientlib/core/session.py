@@ -149,7 +149,8 @@ class Session:
             return []
         span = seat.tracker.current if seat.tracker is not None else None
         memory = remembered(span.memory, None, HANDED_OVER) if span is not None else Memory()
-        progress = Progress(dict(offsets), span.origin if span is not None else "", memory)
+        log = span.origin if span is not None else ""
+        progress = Progress(dict(offsets), log, memory, seat.claim)
         return [HandOver(epoch.cluster, epoch.counter, seat.key.partition, progress)]
 
     def progress(self, cluster: ClusterAlias) -> dict[Partition, Progress]:
@@ -159,7 +160,7 @@ class Session:
             if key.cluster == cluster and seat.tracker is not None:
                 span, offsets = _span(seat), seat.tracker.vector()
                 memory = remembered(span.memory, offsets.get(span.origin), REPORTED)
-                found[key.partition] = Progress(offsets, span.origin, memory)
+                found[key.partition] = Progress(offsets, span.origin, memory, seat.claim)
         return found
 
     def on_owned(
@@ -540,7 +541,7 @@ class Session:
     def _open(self, seat: Seat, position: Position, now: float) -> None:
         """Begin to read from a position that carries the current token."""
         seat.base, seat.tracker, seat.pending = position, Tracker(dict(position.offsets)), None
-        seat.processed = False
+        seat.processed, seat.claim = False, self._next_ticket()
         try:
             self._next_span(seat)
         except LedgerUnknownError as error:

@@ -523,6 +523,7 @@ class Runtime:
 
     def _start(self, cluster: ClusterAlias, spans: Mapping[Partition, Span]) -> None:
         """Give physical partitions to the application."""
+        self._next_report = 0.0  # who reads a partition now must be known before its cluster dies
         given = []
         for partition, span in spans.items():
             seat = self.session.seats[SeatKey(cluster, partition)]

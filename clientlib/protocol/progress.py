@@ -30,11 +30,14 @@ class Progress:
 
     ``offsets``: by origin, what the application has committed or stored, in the logs of the cluster
     that is read. ``log``: the origin that is being read, whose last records ``memory`` holds.
+    ``claim`` grows each time that the member begins to read a partition: of two members that both
+    report it, the one is right whose claim was seen last, and not one that was stopped meanwhile.
     """
 
     offsets: Mapping[ClusterAlias, Offset]
     log: ClusterAlias
     memory: Memory = field(default_factory=Memory)
+    claim: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Report:
                 "offsets": _runs([p.offset for p in one.memory.prints]),
                 "prints": b64encode(b"".join(p.print for p in one.memory.prints)).decode(),
                 "stamped": one.memory.stamped,
+                "claim": one.claim,
             }
         body = {
             "epoch": self.epoch,
@@ -109,7 +113,8 @@ def _progress(body: Mapping[str, Any]) -> Progress:
     offsets = [first + n for first, count in body["offsets"] for n in range(count)]
     prints = [raw[at : at + _PRINT_BYTES] for at in range(0, len(raw), _PRINT_BYTES)]
     memory = Memory(tuple(map(Print, offsets, prints)), bool(body["stamped"]))
-    return Progress({str(o): int(at) for o, at in body["at"].items()}, str(body["log"]), memory)
+    at_ = {str(o): int(at) for o, at in body["at"].items()}
+    return Progress(at_, str(body["log"]), memory, int(body.get("claim", 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +132,31 @@ class Known:
 class GroupProgress:
     """What all members of a group have said.
 
-    ``handed_over``: by member, the newest epoch for which it has said its final word.
+    ``handed_over``: by member, the newest epoch for which it has said its final word. ``claims``:
+    by partition and member, the newest claim.
     """
 
     parts: Mapping[Partition, Known] = field(default_factory=dict)
     handed_over: Mapping[str, int] = field(default_factory=dict)
+    claims: Mapping[tuple[Partition, str], int] = field(default_factory=dict)
 
 
 def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgress:
     """Return what is known after more reports of one group, in the topic's order."""
-    parts, over = dict(known.parts), dict(known.handed_over)
+    parts, over, claims = dict(known.parts), dict(known.handed_over), dict(known.claims)
     for report in reports:
         for part, progress in report.parts.items():
+            newest, claim = parts.get(part), claims.get((part, report.member), -1)
+            if newest and newest.member != report.member and progress.claim <= claim:
+                continue  # another member has begun to read it since
+            claims[part, report.member] = max(claim, progress.claim)
             newer = _kept(parts.get(part), progress, report)
             parts[part] = Known(
                 newer, report.member, report.epoch, report.cluster, report.handed_over
             )
         if not report.parts:  # its last word comes after those on each of its partitions
             over[report.member] = max(over.get(report.member, 0), report.handed_over)
-    return GroupProgress(parts, over)
+    return GroupProgress(parts, over, claims)
 
 
 def _kept(before: Known | None, progress: Progress, report: Report) -> Progress:

@@ -99,8 +99,10 @@ def two_active_writers(history: History) -> tuple[Anomaly, ...]:
     A record was written at some instant between its Sent and its Acked. Its cluster must be that
     of an epoch that had begun by the acknowledgement, and that is not below an epoch in which,
     before the record was sent, its producer already was or another record had been acknowledged.
-    So writes of different epochs may overlap only where they were in flight. Without any EpochSeen
-    there is one epoch, and each acknowledgement by a second cluster counts.
+    So writes of different epochs may overlap only where they were in flight. Only a cluster that
+    had been lost may take records from a producer that has not heard of the new epoch: nobody can
+    keep those two from meeting. Without any EpochSeen there is one epoch, and each acknowledgement
+    by a second cluster counts.
     """
     line = EpochLine.of(history)
     proven = Floor()
@@ -111,7 +113,9 @@ def two_active_writers(history: History) -> tuple[Anomaly, ...]:
             continue
         sent = history.sent_by.get(acked.producer, {}).get(acked.seq)
         since = acked.at if sent is None else sent.at
-        lowest = max(proven.at(since), known.get(acked.producer, Floor()).at(since))
+        lowest = known.get(acked.producer, Floor()).at(since)
+        if not history.lost_before(acked.cluster, acked.at):
+            lowest = max(lowest, proven.at(since))
         index = line.find(acked.cluster, range(lowest, latest + 1))
         if index is not None:
             proven.raise_to(index, acked.at)

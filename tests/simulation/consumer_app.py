@@ -21,7 +21,6 @@ from tests.simulation.control import SimWatch
 from tests.simulation.group import Group
 from tests.simulation.jobs import SimJobs
 from tests.simulation.member import FakeMember, Rebalance, SimPatience
-from tests.simulation.message import FakeMessage
 from tests.simulation.world import NAMING
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from clientlib.io.ports import Publish
     from clientlib.protocol.types import Partition
     from tests.simulation.faults import GroupSpec
+    from tests.simulation.message import FakeMessage
     from tests.simulation.world import World
 
 AGENT_S = 0.05
@@ -180,7 +180,7 @@ class ConsumerApp:
             if cluster.answers:
                 cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
-        self.sim.after(0.2, self.process.kill)  # its last reports are written
+        self.sim.after(3.0, self.process.kill)  # its last reports are waited for
 
     # -- the agent -------------------------------------------------------------------------
 

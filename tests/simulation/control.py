@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
-from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import Mark, View, fold, mark_released, merge
 from clientlib.protocol.types import Offset, Partition
 from failover.core.snapshot import Commit
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from clientlib.protocol.clients import Registration
+    from clientlib.protocol.replay import Manifest
     from tests.simulation.clock import Process
     from tests.simulation.world import World
 

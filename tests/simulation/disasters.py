@@ -9,7 +9,10 @@ from failover.checkers import ClusterLost
 
 if TYPE_CHECKING:
     from tests.simulation.clock import Scheduler
+    from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
+
+_KNOWN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Disaster:
 
     ``back_s``: it answers again so much later; None: never. ``mirror_s``: for how long the mirror
     had copied nothing by then. ``switches``: how many planned ones follow when it is back.
+    ``loses``: so many records of each log, at most, are gone when it comes back.
     """
 
     at: float
@@ -26,6 +30,7 @@ class Disaster:
     back_s: float | None
     mirror_s: float
     switches: int
+    loses: int = 0
 
 
 def draw_disaster(sim: Scheduler) -> Disaster:
@@ -38,7 +43,8 @@ def draw_disaster(sim: Scheduler) -> Disaster:
         back_s = rng.uniform(0.3, 8.0)
     mirror_s = rng.choice((0.0, 0.0, 0.0, 0.3, 2.0))
     switches = rng.choice((0, 1, 1, 2)) if active and back_s is not None else 0
-    return Disaster(rng.uniform(2.5, 8.0), active, how, back_s, mirror_s, switches)
+    loses = rng.choice((0, 0, 0, 0, 2, 30)) if how == "kill" and active else 0
+    return Disaster(rng.uniform(2.5, 8.0), active, how, back_s, mirror_s, switches, loses)
 
 
 class Disasters:
@@ -93,4 +99,15 @@ class Disasters:
         else:
             cluster.pause()
         if disaster.back_s is not None:
-            world.sim.after(disaster.back_s, cluster.come_back)
+            world.sim.after(disaster.back_s, lambda: self._return(cluster))
+
+    def _return(self, cluster: Cluster) -> None:
+        """Come back, without the end of the logs if everybody has gone on without it by then."""
+        world, loses = self._world, self._disaster.loses
+        known = world.epoch > 1 and world.sim.now - world.epoch_since > _KNOWN_S
+        if loses and world.state().unplanned and known and not world.counts["cuts after a commit"]:
+            world.count("returns without a tail")
+            for topic, logs in cluster.logs.items():
+                for log in logs if topic in world.plan.topics else ():
+                    log.truncate(max(0, log.end - world.sim.rng.randrange(loses + 1)))
+        cluster.come_back()

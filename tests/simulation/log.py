@@ -19,6 +19,10 @@ class Log:
     def end(self) -> int:
         return len(self.entries)
 
+    def truncate(self, end: int) -> None:
+        """Lose what was not on the disk."""
+        del self.entries[end:]
+
     def holds(self, offset: int, record: LogRecord) -> bool:
         """Say whether this very record stands at an offset."""
         found = self.entries[offset] if offset < len(self.entries) else None

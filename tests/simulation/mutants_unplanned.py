@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -17,6 +15,9 @@ from clientlib.protocol.progress import GroupProgress, fold_progress
 from tests.simulation.mutants import together
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+
     from clientlib.core.replay_buffer import Kept
     from clientlib.core.seat import Evidence, ReadEvidence
     from clientlib.protocol.progress import Known, Report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -22,6 +21,8 @@ from tests.simulation.handle import FakeHandle
 from tests.simulation.world import CONFIG
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
 

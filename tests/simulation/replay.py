@@ -1,6 +1,7 @@
 """Replay one seed with its trace: ``python tests/simulation/replay.py 17 [text ...]``.
 
-``--unplanned``: of the world in which a cluster falls silent. Further arguments keep the lines of the trace that contain one of them.
+``--unplanned``: of the world in which a cluster falls silent. Further arguments keep the lines of
+the trace that contain one of them.
 """
 
 import sys

@@ -171,7 +171,7 @@ class Run:
         return self.world.resets.get(spec.name, -1.0) + 1.0
 
     def _lost_alone(self) -> frozenset[tuple[str, int]]:
-        """Return what a lost cluster held alone and whose producer died before it wrote it again."""
+        """Return what a lost cluster held alone and whose producer died before writing it again."""
         if self.world.plan.disaster is None:
             return frozenset()
         dead = {p.process.name for p in self.producers if not p.process.alive}
@@ -239,7 +239,7 @@ def simulate(
             _play(run)
         except StuckError as error:
             result.failure = f"stuck: {error}"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a failure of the seed, like any other
             result.failure = f"raised: {error!r}"
             if keep_trace:
                 result.failure += f"\n{traceback.format_exc()}"

@@ -13,13 +13,13 @@ from clientlib.settings import parse
 from failover.checkers import Committed, EpochSeen, Event
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
-from tests.simulation.disasters import Disasters
 from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.simulation.disasters import Disasters
     from tests.simulation.message import FakeMessage
 
 LEFT, RIGHT = "LEFT", "RIGHT"
@@ -111,9 +111,9 @@ class World:
         target = self.other(origin)
         at = self.mirror.where(origin, topic, number).get(offset)
         for span in view.of_topic(topic).ranges(number, target) if counters else ():
-            if span.epoch.cluster == origin and span.end is not None and at is not None:
-                if at < span.end:
-                    return False
+            known = at is not None and span.end is not None and span.epoch.cluster == origin
+            if known and at < span.end:
+                return False
         return bool(counters)
 
     @property

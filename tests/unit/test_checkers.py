@@ -8,6 +8,7 @@ import pytest
 from clientlib.protocol.errors import RecordFormatError
 from failover.checkers import (
     Acked,
+    ClusterLost,
     Committed,
     ConsumerCrashed,
     ConsumerStalled,
@@ -577,6 +578,7 @@ _ONE_OF_EACH: list[Event] = [
     ConsumerCrashed("c", "g", 6.0),
     ConsumerStalled("c", "g", 7.0),
     EpochSeen("p", 1, "LEFT", 8.0),
+    ClusterLost("LEFT", 9.0),
 ]
 
 
@@ -625,3 +627,63 @@ def test_a_broken_line_in_the_middle_is_an_error_with_its_place(tmp_path: Path) 
     path.write_text(f"{encode(sent(0, 1.0))}\nnonsense\n{encode(sent(1, 2.0))}\n")
     with pytest.raises(RecordFormatError, match="line 2"):
         read_history([path])
+
+
+def unplanned(*events: Event) -> History:
+    """LEFT is lost at 5.0, RIGHT goes on at 6.0."""
+    epochs = [EpochSeen("tool", 1, "LEFT", 0.0), EpochSeen("tool", 2, "RIGHT", 6.0)]
+    return History.of([*epochs, ClusterLost("LEFT", 5.0), *events])
+
+
+def test_a_record_read_of_a_lost_cluster_may_come_again_as_a_replay_after_a_crash() -> None:
+    events = [
+        *written(0),
+        got(0, 4.5),
+        committed(1, 4.8),
+        ConsumerCrashed("c", "g", 5.5),
+        got(0, 7.0, cluster="RIGHT", offset=3),
+    ]
+    assert repeated(unplanned(*events), strict=False) == ()
+    assert len(repeated(unplanned(*events), strict=True)) == 1
+
+
+def test_a_commit_that_a_standby_must_have_heard_of_counts_also_when_its_cluster_is_lost() -> None:
+    events = [
+        *written(0),
+        got(0, 0.2),
+        committed(1, 0.3),
+        ConsumerCrashed("c", "g", 5.5),
+        got(0, 7.0, cluster="RIGHT", offset=3),
+    ]
+    assert len(repeated(unplanned(*events), strict=False)) == 1
+
+
+def test_a_consumer_that_lives_on_gets_nothing_again_when_its_cluster_is_lost() -> None:
+    """Its commits travel by the report that hands the partition over."""
+    events = [
+        *written(0),
+        got(0, 4.5),
+        committed(1, 6.2),
+        Revoked("c", "g", "T", 0, 6.3),
+        got(0, 7.0, cluster="RIGHT", offset=3),
+    ]
+    assert len(repeated(unplanned(*events), strict=False)) == 1
+
+
+def test_what_a_lost_cluster_held_alone_and_whose_producer_died_is_not_expected() -> None:
+    history = unplanned(*written(0, 1), got(0, 1.0))
+    alone = Expected("g", but=frozenset({("p", 1)}))
+    assert (seqs(lost(history, ["g"])), seqs(lost(history, [alone]))) == ([1], [])
+
+
+def test_a_producer_that_has_not_heard_of_the_loss_may_write_to_the_lost_cluster() -> None:
+    other = [sent(0, 6.5, producer="q"), acked(0, 6.6, producer="q", cluster="RIGHT")]
+    unaware = [*other, sent(0, 7.0), acked(0, 7.1)]
+    assert two_active_writers(unplanned(*unaware)) == ()
+    told = [*unaware, EpochSeen("p", 2, "RIGHT", 6.9)]
+    assert len(two_active_writers(unplanned(*told))) == 1
+
+
+def test_records_whose_offset_nobody_was_told_do_not_conflict() -> None:
+    events = [sent(0, 1.0), sent(1, 1.0), acked(0, 6.0, offset=-1), acked(1, 6.0, offset=-1)]
+    assert conflicting_offset(unplanned(*events)) == ()

@@ -66,3 +66,17 @@ def test_what_was_remembered_of_a_position_is_kept_for_a_reader_that_got_nothing
 def test_garbage_is_no_report(key: bytes, value: bytes) -> None:
     with pytest.raises(RecordFormatError):
         decode_report(key, value)
+
+
+def claimed(member: str, claim: int, at: int, *, handed_over: int = 0) -> Report:
+    parts = {Partition("T", 0): Progress({"LEFT": at}, "LEFT", claim=claim)}
+    return Report("g", member, 1, "LEFT", parts, handed_over)
+
+
+def test_a_member_that_was_stopped_does_not_report_over_the_one_that_reads_on_since() -> None:
+    """Its session ended, another member went on; then the cluster died, and nobody told it."""
+    told = [claimed("c1", 1, 6), claimed("c2", 1, 20), claimed("c2", 1, 23)]
+    known = fold_progress(GroupProgress(), [*told, claimed("c1", 1, 6, handed_over=2)])
+    assert known.parts[Partition("T", 0)].progress.offsets == {"LEFT": 23}
+    again = fold_progress(known, [claimed("c1", 2, 24)])  # it has got the partition back
+    assert again.parts[Partition("T", 0)].progress.offsets == {"LEFT": 24}
