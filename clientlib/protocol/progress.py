@@ -46,7 +46,7 @@ class Report:
 
     ``epoch`` and ``cluster``: what it read under. ``handed_over``: the counter of the unplanned
     epoch for which this is its final word, 0 for an ordinary report. A final report without parts
-    says that there are no more.
+    says that there are no more. ``leaving``: the member has given these partitions up.
     """
 
     group: str
@@ -55,6 +55,7 @@ class Report:
     cluster: ClusterAlias
     parts: Mapping[Partition, Progress] = field(default_factory=dict)
     handed_over: int = 0
+    leaving: bool = False
 
     def record(self, scope: str) -> tuple[bytes, bytes]:
         """Return key and value of the record."""
@@ -73,6 +74,7 @@ class Report:
             "cluster": self.cluster,
             "parts": parts,
             "handed_over": self.handed_over,
+            "leaving": self.leaving,
         }
         return encode_key("progress", scope, self.group, self.member), encode_value(body)
 
@@ -102,7 +104,8 @@ def decode_report(raw_key: bytes | None, raw_value: bytes) -> Report:
         }
         handed_over = int(body.get("handed_over", 0))
         return Report(
-            str(group), str(member), int(body["epoch"]), str(body["cluster"]), parts, handed_over
+            *(str(group), str(member), int(body["epoch"]), str(body["cluster"])),
+            *(parts, handed_over, bool(body.get("leaving", False))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(f"progress record {key!r} is malformed: {error!r}") from error
@@ -126,6 +129,7 @@ class Known:
     epoch: int
     cluster: ClusterAlias
     handed_over: int
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,18 @@ def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgr
     for report in reports:
         for part, progress in report.parts.items():
             newest, claim = parts.get(part), claims.get((part, report.member), -1)
-            if newest and newest.member != report.member and progress.claim <= claim:
+            held = newest is not None and newest.member != report.member and not newest.left
+            if held and (report.leaving or progress.claim <= claim):
                 continue  # another member has begun to read it since
             claims[part, report.member] = max(claim, progress.claim)
             newer = _kept(parts.get(part), progress, report)
             parts[part] = Known(
-                newer, report.member, report.epoch, report.cluster, report.handed_over
+                newer,
+                report.member,
+                report.epoch,
+                report.cluster,
+                report.handed_over,
+                report.leaving,
             )
         if not report.parts:  # its last word comes after those on each of its partitions
             over[report.member] = max(over.get(report.member, 0), report.handed_over)
