@@ -67,6 +67,7 @@ class Report:
                 "offsets": _runs([p.offset for p in one.memory.prints]),
                 "prints": b64encode(b"".join(p.print for p in one.memory.prints)).decode(),
                 "stamped": one.memory.stamped,
+                "start": one.memory.start,
                 "claim": one.claim,
             }
         body = {
@@ -115,7 +116,9 @@ def _progress(body: Mapping[str, Any]) -> Progress:
     raw = b64decode(body["prints"], validate=True)
     offsets = [first + n for first, count in body["offsets"] for n in range(count)]
     prints = [raw[at : at + _PRINT_BYTES] for at in range(0, len(raw), _PRINT_BYTES)]
-    memory = Memory(tuple(map(Print, offsets, prints)), bool(body["stamped"]))
+    start = body.get("start")
+    begun = None if start is None else int(start)
+    memory = Memory(tuple(map(Print, offsets, prints)), bool(body["stamped"]), begun)
     at_ = {str(o): int(at) for o, at in body["at"].items()}
     return Progress(at_, str(body["log"]), memory, int(body.get("claim", 0)))
 
