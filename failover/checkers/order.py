@@ -71,7 +71,10 @@ def _late(what: str, before: Delivered, event: Delivered) -> Anomaly:
 
 
 def conflicting_offset(history: History) -> tuple[Anomaly, ...]:
-    """Find two records at one offset of one log: it was truncated, recreated or diverged."""
+    """Find two records at one offset of one log: it was truncated, recreated or diverged.
+
+    A cluster that had been lost may have come back without the end of its log.
+    """
     held: defaultdict[tuple[str, str, int], dict[int, Acked | Delivered]] = defaultdict(dict)
     found: list[Anomaly] = []
     events: tuple[Acked | Delivered, ...]
@@ -82,6 +85,8 @@ def conflicting_offset(history: History) -> tuple[Anomaly, ...]:
                 continue  # an origin log is judged by its acknowledgements that know their offset
             first = held[cluster, event.topic, event.partition].setdefault(event.offset, event)
             if first is event or (first.seq == event.seq and first.producer == event.producer):
+                continue
+            if history.lost_before(cluster, max(first.at, event.at)):
                 continue
             found.append(_conflict(cluster, first, event))
     return tuple(found)

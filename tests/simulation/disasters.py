@@ -107,6 +107,7 @@ class Disasters:
         known = world.epoch > 1 and world.sim.now - world.epoch_since > _KNOWN_S
         if loses and world.state().unplanned and known and not world.counts["cuts after a commit"]:
             world.count("returns without a tail")
+            cluster.truncated = True
             for topic, logs in cluster.logs.items():
                 for log in logs if topic in world.plan.topics else ():
                     log.truncate(max(0, log.end - world.sim.rng.randrange(loses + 1)))
