@@ -42,7 +42,7 @@ demo: venv java ## real Kafka, a planned switch and a failback under load, and t
 	@$(BIN)/failover demo
 
 test: lint java ## lint, and all tests, on real Kafka too
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 unit: venv ## the tests that need no Kafka
 	$(BIN)/python -m pytest -m 'not lab'

@@ -23,6 +23,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from clientlib.core.session import Late
 from clientlib.io import options as opts
 from clientlib.io.commits import plain
 from clientlib.io.jobs import BackgroundJobs
@@ -77,7 +78,20 @@ def _runtime_options(settings: Settings) -> Options:
         auto_commit_interval_s=float(settings.get("auto.commit.interval.ms", 5000)) / 1000,
         auto_store=_flag(settings.get("enable.auto.offset.store", True)),
         partition_eof=_flag(settings.get("enable.partition.eof", False)),
+        late=_late(settings.get("failover.late.records", Late.DELIVER.value)),
     )
+
+
+def _late(wanted: Any) -> Late:
+    """Return what is to become of late records: a word, or whom to ask about each."""
+    if callable(wanted):
+        return Late.ASK
+    if wanted not in {Late.DELIVER.value, Late.HOLD.value}:
+        raise ConfigurationError(
+            f"failover.late.records is {wanted!r}; known: deliver, hold, or a function that is "
+            "called with the consumer and the record and says whether to deliver it"
+        )
+    return Late(wanted)
 
 
 class FailoverConsumer(Consumer):
@@ -125,7 +139,9 @@ class FailoverConsumer(Consumer):
             reset=self._jobs.reset,
             waiting=self._patience,
         )
-        self._runtime.callbacks = Callbacks(facade=self, on_commit=self._user.get("on_commit"))
+        late = settings.get("failover.late.records")
+        self._ask_late = late if callable(late) else None
+        self._runtime.callbacks = self._callbacks()
         self._watch.listen(self._wake)
         self._threads = Threads("failover-consumer")
         self._threads.start("agent", self._keep_registered)
@@ -161,6 +177,10 @@ class FailoverConsumer(Consumer):
         """Say whether the state says that this cluster was lost."""
         state = self._watch.view().state
         return state is not None and state.lost == alias
+
+    def _callbacks(self, **given: Callback) -> Callbacks:
+        on_commit = self._user.get("on_commit")
+        return Callbacks(facade=self, on_commit=on_commit, late=self._ask_late, **given)
 
     def _wake(self) -> None:
         if self._runtime is not None:
@@ -234,7 +254,7 @@ class FailoverConsumer(Consumer):
             if topic.startswith("^"):
                 raise NotSupportedError(f"subscribe({topic!r}): name the logical topics instead")
         self._topics = list(topics)
-        runtime.callbacks = Callbacks(facade=self, on_commit=self._user.get("on_commit"), **given)
+        runtime.callbacks = self._callbacks(**given)
         for alias, handle in self._handles.items():
             handle.subscribe(topics, **self._rebalance(runtime, alias))
 

@@ -44,7 +44,11 @@ from clientlib.io.rescue import Again, Rescuer
 from clientlib.io.watch import give_back, shared_watch
 from clientlib.origin import Origin
 from clientlib.protocol.clients import Client, Role
-from clientlib.protocol.errors import ClusterUnreachableError, NotSupportedError
+from clientlib.protocol.errors import (
+    ClusterUnreachableError,
+    ConfigurationError,
+    NotSupportedError,
+)
 from clientlib.protocol.state import State
 from clientlib.version import VERSION
 
@@ -58,6 +62,8 @@ _DEFAULT_MAX_BYTES = 1_000_000
 _POLL_SLICE_S = 0.1
 _CONFIRM_S = 1.0
 _REPLAY_MS = 60_000
+IDENTITY = "failover.id"
+"""Header of each record with ``failover.record.identity: header``: session and number."""
 _REPLAY_BYTES = 256 * 1024 * 1024
 _PURGED = KafkaError._PURGE_QUEUE  # noqa: SLF001 - confluent-kafka's public spelling
 _FULL = KafkaError._QUEUE_FULL  # noqa: SLF001 - as above
@@ -106,6 +112,11 @@ class FailoverProducer(Producer):
             return
         if "transactional.id" in settings:
             raise NotSupportedError("transactional.id: a transaction cannot follow a switch")
+        self._set_up(settings)
+        self._start()
+
+    def _set_up(self, settings: dict[str, Any]) -> None:
+        """Take the settings; nothing is connected yet."""
         self._options = opts.options(settings)
         self._idempotent = settings.get("failover.idempotence", True)
         self._limit = int(settings.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
@@ -119,8 +130,15 @@ class FailoverProducer(Producer):
         replay_s = float(settings.get("failover.replay.ms", _REPLAY_MS)) / 1000
         replay_bytes = int(settings.get("failover.replay.bytes", _REPLAY_BYTES))
         self._rescuer = Rescuer(self._options, replay_s, replay_bytes)
+        self._session_id = self._options.ident if _by_header(settings) else ""
+        self._numbers = itertools.count()
         self._default_report = settings.get("on_delivery") or settings.get("dr_cb")
-        self._fast.remember(None, self._reporter(self._default_report))
+        if not self._session_id:
+            self._fast.remember(None, self._reporter(self._default_report))
+        self._max_bytes = int(settings.get("message.max.bytes", _DEFAULT_MAX_BYTES))
+
+    def _start(self) -> None:
+        """Make the handles, and begin to follow the state."""
         self._session = ProducerSession()
         self._serving = threading.Lock()
         self._rescuing = ""
@@ -130,7 +148,6 @@ class FailoverProducer(Producer):
         self._todo: deque[Command] = deque()
         self._opened_since: float | None = None
         self._overdue = False
-        self._max_bytes = int(settings.get("message.max.bytes", _DEFAULT_MAX_BYTES))
         handles = {a: Producer(self._conf(a)) for a in self._options.failover.aliases}
         self._watch = shared_watch(self._options.failover, self._options.scope)
         self._handles = handles
@@ -198,6 +215,8 @@ class FailoverProducer(Producer):
         # Nearly every application gives the same callback each time; a wrapper for each record
         # costs more than all the rest.
         wanted = report or self._default_report
+        if self._session_id:
+            headers = self._identified(headers)
         deliver = self._reporter(wanted)
         if headers is None and not timestamp:
             self._fast.remember(report, deliver)
@@ -216,6 +235,12 @@ class FailoverProducer(Producer):
             deliver = self._remembering(wanted, headers, timestamp)
             record = _Record(topic, value, key, partition, deliver, None, timestamp, headers)
             self._take(record, wanted)
+
+    def _identified(self, headers: Any) -> list[tuple[str, Any]]:
+        """Add what tells a record from an equal one of the same millisecond."""
+        listed = headers.items() if isinstance(headers, dict) else headers or ()
+        identity = f"{self._session_id};{next(self._numbers)}".encode()
+        return [*listed, (IDENTITY, identity)]
 
     def _shut(self) -> None:
         """Hand nothing over any more; the lock is held."""
@@ -727,6 +752,16 @@ def _acknowledged(kept: Kept, offset: int | None) -> Message:
         headers=cast("Any", kept.headers),
         timestamp=(TIMESTAMP_CREATE_TIME, kept.at_ms),
     )
+
+
+def _by_header(settings: dict[str, Any]) -> bool:
+    """Say whether each record is to carry its identity. Raises ConfigurationError."""
+    identity = settings.get("failover.record.identity", "fingerprint")
+    if identity not in {"fingerprint", "header"}:
+        raise ConfigurationError(
+            f"failover.record.identity is {identity!r}; known: fingerprint, header"
+        )
+    return bool(identity == "header")
 
 
 def _header(value: Any) -> bytes | None:

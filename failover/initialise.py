@@ -47,8 +47,7 @@ class Initialisation:
         """
         admin = self._ports.admin
         try:
-            ids = {alias: admin.cluster_id(alias) for alias in self._settings.aliases}
-            found = () if adopt else tuple(self._occupied(request.to))
+            ids, found = self._look(request, adopt=adopt)
         except RemoteError as error:
             return report.refused(request, "unreachable", ExitCode.UNREACHABLE, str(error))
         if found and self._known() is None:
@@ -60,6 +59,21 @@ class Initialisation:
             return self._write_patiently(request, ids)
         except FencedError as error:
             return report.refused(request, "locked", ExitCode.LOCKED, str(error))
+
+    def _look(
+        self, request: SwitchRequest, *, adopt: bool
+    ) -> tuple[dict[ClusterAlias, str], tuple[Finding, ...]]:
+        """Return every cluster's id, and what stands in the way; a busy cluster is asked twice."""
+        admin = self._ports.admin
+        for last in (False, True):
+            try:
+                ids = {alias: admin.cluster_id(alias) for alias in self._settings.aliases}
+                return ids, () if adopt else tuple(self._occupied(request.to))
+            except RemoteError as error:
+                if last or not error.retriable:
+                    raise
+                self._ports.clock.sleep(_PAUSE_S)
+        raise AssertionError("unreachable")  # pragma: no cover - the last look returns or raises
 
     def _write_patiently(
         self, request: SwitchRequest, ids: Mapping[ClusterAlias, str]

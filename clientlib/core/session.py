@@ -18,6 +18,7 @@ clock: ``now`` is passed in (seconds, monotonic).
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from clientlib.core import duty as duties
 from clientlib.core.duty import Vector
@@ -45,6 +46,7 @@ from clientlib.protocol.ledger import NeedsAlignment, Settled
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Memory, Recovered
+from clientlib.protocol.skips import clip, join, past
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
 
@@ -52,6 +54,14 @@ REPORTED = 16
 """Records whose prints an ordinary report carries: enough to find the place again."""
 HANDED_OVER = 1_000
 """Records whose prints a final report carries: what the dead cluster may have held alone."""
+
+
+class Late(StrEnum):
+    """What becomes of late records: delivered, passed over, or the application is asked."""
+
+    DELIVER = "deliver"
+    HOLD = "hold"
+    ASK = "ask"
 
 
 @dataclass(slots=True)
@@ -63,8 +73,10 @@ class _Outstanding:
 class Session:
     """All seats of one member, and the rules that move them."""
 
-    def __init__(self, naming: Naming, aliases: Iterable[ClusterAlias]) -> None:
-        self._naming = naming
+    def __init__(
+        self, naming: Naming, aliases: Iterable[ClusterAlias], late: Late = Late.DELIVER
+    ) -> None:
+        self._naming, self._late = naming, late
         self._aliases = tuple(aliases)
         self._view = View()
         self._ticket = 0
@@ -562,9 +574,12 @@ class Session:
             done[me] = max(done.get(me, 0), delivered.get(me, 0))
         some = bool(done or seat.ahead)
         passed = Filter(done, seat.ahead, seat.stamped) if some else None
-        span = Span(
-            read.origin, name, read.at, read.end, floor=floor, skip=read.skip, filter=passed
-        )
+        late = clip(book.late(number, me, read.origin), read.at, read.end)
+        hold = self._late is Late.HOLD
+        skip = join(read.skip, late) if hold else read.skip
+        at = past(skip, read.at)
+        span = Span(read.origin, name, at, read.end, floor=floor, skip=skip, filter=passed)
+        span.late = late if self._late is Late.ASK else ()
         seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)

@@ -28,8 +28,9 @@ class Span:
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
     may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the
     delivered position and ``high`` the highest that it was. ``drained`` says that nothing readable
-    is left before ``end``, so that a commit at ``next`` means ``end``. ``filter``: what else the
-    application is not to be given of it, ``memory``: the records that it got last.
+    is left before ``end``, so that a commit at ``next`` means ``end``. ``late`` are late records
+    that the application is asked about, ``filter``: what else it is not to be given, ``memory``:
+    the records that it got last.
     """
 
     origin: ClusterAlias
@@ -44,6 +45,7 @@ class Span:
     withheld: Offset = -1
     drained: bool = False
     skip: Skip = ()
+    late: Skip = ()
     filter: Filter | None = None
     memory: deque[Message] = field(default_factory=recent)
 
@@ -56,7 +58,7 @@ class Span:
     @property
     def plain(self) -> bool:
         """Say whether every record from here on is the application's: no end, nothing to drop."""
-        passed = not self.skip or self.next >= self.skip[-1][1]
+        passed = all(not spans or self.next >= spans[-1][1] for spans in (self.skip, self.late))
         return passed and self.end is None and self.filter is None
 
     def past(self, offset: Offset) -> Offset:

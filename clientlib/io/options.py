@@ -18,6 +18,8 @@ _OURS = frozenset(
         "failover.idempotence",
         "failover.replay.ms",
         "failover.replay.bytes",
+        "failover.record.identity",
+        "failover.late.records",
         "failover.application",
     }
 )

@@ -26,7 +26,7 @@ from clientlib.core.seat import (
     Start,
     Stop,
 )
-from clientlib.core.session import Session
+from clientlib.core.session import Late, Session
 from clientlib.core.tracker import Span
 from clientlib.io.commits import Commits, PhysicalKey, Track, plain
 from clientlib.io.patience import Direct
@@ -50,6 +50,7 @@ from clientlib.protocol.clients import Seen
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Recovered
+from clientlib.protocol.skips import within
 from clientlib.protocol.state import Phase
 from clientlib.protocol.types import ClusterAlias, Partition
 
@@ -76,6 +77,7 @@ class Options:
     auto_commit_interval_s: float = 5.0
     auto_store: bool = True
     partition_eof: bool = False
+    late: Late = Late.DELIVER
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ class Callbacks:
     on_revoke: Callback | None = None
     on_lost: Callback | None = None
     on_commit: Callable[[Any, list[Any]], None] | None = None
+    late: Callable[[Any, Message], bool] | None = None
 
 
 def _end_run(span: Span, into: list[Message], begun: int) -> None:
@@ -130,7 +133,7 @@ class Runtime:
         self.naming = naming
         self.members = members
         self.callbacks = Callbacks()
-        self.session = Session(naming, members)
+        self.session = Session(naming, members, options.late)
         self.attention = True
         self.tracks: dict[PhysicalKey, Track] = {}
         self._near = _NOWHERE
@@ -410,7 +413,7 @@ class Runtime:
                 self._drain(track, key)
             return None
         span.next = span.past(offset + 1)
-        if span.filter is not None and span.filter.drops(message):
+        if self._unwanted(span, message):
             if span.end is not None and span.next >= span.end:
                 self._drain(track, key)
             return None
@@ -418,6 +421,14 @@ class Runtime:
         if span.end is not None and span.next >= span.end:
             self._drain(track, key)
         return message
+
+    def _unwanted(self, span: Span, message: Message) -> bool:
+        """Say whether the application has had the record already, or does not want a late one."""
+        if span.filter is not None and span.filter.drops(message):
+            return True
+        ask = self.callbacks.late
+        late = ask is not None and within(span.late, message.offset())
+        return late and ask is not None and not ask(self.callbacks.facade, message)
 
     def _take_all(self, batch: Iterable[Message], into: list[Message]) -> None:
         """Take a batch; it comes in runs of one partition, so what a run shares is found once."""

@@ -99,6 +99,11 @@ class Ledger:
         end = last.ends[home].get(partition, self.start(last.epoch.counter, partition, home))
         return max([end, *(stop for _, stop in spans)])
 
+    def late(self, partition: int, cluster: ClusterAlias, origin: ClusterAlias) -> Skip:
+        """Return the offsets of late records in an origin's log on a cluster."""
+        rows = (entry for entry in self.closed.values() if entry.epoch.cluster == origin)
+        return join(*(entry.late.get(cluster, {}).get(partition, ()) for entry in rows))
+
     def ranges(self, partition: int, cluster: ClusterAlias) -> Iterator["Range"]:
         """Yield each epoch's range on ``cluster``, in the order in which a group reads them."""
         start: dict[ClusterAlias, Offset] = {}

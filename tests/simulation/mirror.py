@@ -121,13 +121,7 @@ class Mirror:
         upto = min(log.end, flow.at + sim.rng.randrange(1, _BATCH))
         if flow.at < flow.reached:
             self._world.count("batches sent again")
-        for offset in range(flow.at, upto):
-            record = log.entries[offset]
-            if record is not None:
-                at = copy.append(record)
-                flow.where.setdefault(offset, at)
-                self._sync(flow, offset, at)
-                self.copied += 1
+        self._carry(flow, log, copy, upto)
         flow.at = upto
         flow.reached = max(flow.reached, upto)
         if self._markers:
@@ -136,6 +130,15 @@ class Mirror:
                 self._emit(flow, flow.delayed)
         if flow.at < log.end:
             self._wake(flow)
+
+    def _carry(self, flow: _Flow, log: Log, copy: Log, upto: int) -> None:
+        for offset in range(flow.at, upto):
+            record = log.entries[offset]
+            if record is not None:
+                at = copy.append(record)
+                flow.where.setdefault(offset, at)
+                self._sync(flow, offset, at)
+                self.copied += 1
 
     def _sync(self, flow: _Flow, up: int, down: int) -> None:
         sync = OffsetSync(flow.topic, flow.number, up, down)

@@ -207,7 +207,7 @@ class Operator:
 
     @property
     def _emergency(self) -> bool:
-        """Whether the active cluster is to be given up; after long failure one that lives is not."""
+        """Whether the active cluster is to be given up; one that lives, not for ever."""
         world = self._world
         alias = world.state().active
         unwanted = world.disasters is not None and world.disasters.unwanted == alias
