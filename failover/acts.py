@@ -255,8 +255,11 @@ class Acts:
         return Verified(tuple(f"late: {_grown(g)}" for g in growth))
 
     def _undo(self, run: Run) -> Event:
-        """Reopen the old side; with an intent only if the new side shows that nothing committed."""
-        if run.intent:
+        """Reopen the old side; with an intent only if the new side shows that nothing committed.
+
+        The intent of an unplanned switch stands on the new side alone: nobody else can deny it.
+        """
+        if run.intent or run.request.emergency:
             view = self._settled(run.target)
             if view is None:
                 return Pending((f"cluster {run.target} must be readable: an intent was written",))

@@ -23,11 +23,13 @@ def recent() -> deque[Message]:
     return deque(maxlen=RECENT)
 
 
-def remembered(messages: Iterable[Message], upto: Offset | None, most: int) -> Memory:
+def remembered(
+    messages: Iterable[Message], upto: Offset | None, most: int, start: Offset | None = None
+) -> Memory:
     """Return the prints of the last ``most`` messages below ``upto`` (None: of all).
 
     Messages have confluent-kafka's methods. Fingerprints are made here and not for each record,
-    because nearly all of them are never asked for.
+    because nearly all of them are never asked for. ``start``: where reading began.
     """
     listed = list(messages)
     if upto is not None:
@@ -37,6 +39,7 @@ def remembered(messages: Iterable[Message], upto: Offset | None, most: int) -> M
     return Memory(
         tuple(Print(m.offset(), original_print(record(m), use_timestamp=stamped)) for m in chosen),
         stamped,
+        start if len(listed) == len(chosen) < RECENT else None,
     )
 
 

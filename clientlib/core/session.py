@@ -148,7 +148,9 @@ class Session:
         if epoch is None or self._losses.get(epoch.counter) != seat.key.cluster:
             return []
         span = seat.tracker.current if seat.tracker is not None else None
-        memory = remembered(span.memory, None, HANDED_OVER) if span is not None else Memory()
+        memory = Memory()
+        if span is not None:
+            memory = remembered(span.memory, None, HANDED_OVER, span.start)
         log = span.origin if span is not None else ""
         progress = Progress(dict(offsets), log, memory, seat.claim)
         return [HandOver(epoch.cluster, epoch.counter, seat.key.partition, progress)]
@@ -470,7 +472,10 @@ class Session:
         settled, tasks = moved
         beyond = dict(position.beyond)
         if me in beyond and me in settled:  # what was read here before this cluster was lost
-            settled[me] = max(settled[me], beyond.pop(me))
+            back = book.behind(number, me)  # it may have come back without the end of its log
+            settled[me] = max(settled[me], beyond[me] if back is None else min(beyond[me], back))
+            if settled[me] >= beyond[me]:
+                del beyond[me]
         here = _complete(seat.vectors[me], settled)
         seat.pending = Position(epoch.counter, me, here, beyond)
         if not tasks:
@@ -566,7 +571,7 @@ class Session:
         name = self._naming.log_name(read.origin, topic, me)
         done = dict(seat.base.beyond) if seat.base is not None else {}
         if me in self._losses.values():
-            done[me] = delivered.get(me, 0)
+            done[me] = max(done.get(me, 0), delivered.get(me, 0))
         some = bool(done or seat.ahead)
         passed = Filter(done, seat.ahead, seat.stamped) if some else None
         late = clip(book.late(number, me, read.origin), read.at, read.end)

@@ -66,7 +66,8 @@ class ProgressWriter:
         One about partitions that another member gets now is tried a few times.
         """
         report = Report(
-            self._group, self._member, job.epoch, job.cluster, job.parts, job.handed_over
+            *(self._group, self._member, job.epoch, job.cluster, job.parts),
+            *(job.handed_over, job.leaving),
         )
         key, value = report.record(self._scope)
         return any(self._written(key, value) for _ in range(attempts(job)))

@@ -85,6 +85,20 @@ class Ledger:
         rows = (entry for entry in self.closed.values() if entry.epoch.cluster == origin)
         return join(*(entry.skip.get(cluster, {}).get(partition, ()) for entry in rows))
 
+    def behind(self, partition: int, home: ClusterAlias) -> Offset | None:
+        """Return where a lost cluster's own log ended when it came back.
+
+        That is the end of what was found behind its last closed epoch; None when nobody has looked.
+        """
+        rows = [row for row in self.closed.values() if row.epoch.cluster == home]
+        if not rows or any(home not in row.ends for row in rows):
+            return None
+        last = max(rows, key=lambda row: row.epoch.counter)
+        spans = [*last.skip.get(home, {}).get(partition, ())]
+        spans += last.late.get(home, {}).get(partition, ())
+        end = last.ends[home].get(partition, self.start(last.epoch.counter, partition, home))
+        return max([end, *(stop for _, stop in spans)])
+
     def late(self, partition: int, cluster: ClusterAlias, origin: ClusterAlias) -> Skip:
         """Return the offsets of late records in an origin's log on a cluster."""
         rows = (entry for entry in self.closed.values() if entry.epoch.cluster == origin)

@@ -46,7 +46,7 @@ class Report:
 
     ``epoch`` and ``cluster``: what it read under. ``handed_over``: the counter of the unplanned
     epoch for which this is its final word, 0 for an ordinary report. A final report without parts
-    says that there are no more.
+    says that there are no more. ``leaving``: the member has given these partitions up.
     """
 
     group: str
@@ -55,6 +55,7 @@ class Report:
     cluster: ClusterAlias
     parts: Mapping[Partition, Progress] = field(default_factory=dict)
     handed_over: int = 0
+    leaving: bool = False
 
     def record(self, scope: str) -> tuple[bytes, bytes]:
         """Return key and value of the record."""
@@ -66,6 +67,7 @@ class Report:
                 "offsets": _runs([p.offset for p in one.memory.prints]),
                 "prints": b64encode(b"".join(p.print for p in one.memory.prints)).decode(),
                 "stamped": one.memory.stamped,
+                "start": one.memory.start,
                 "claim": one.claim,
             }
         body = {
@@ -73,6 +75,7 @@ class Report:
             "cluster": self.cluster,
             "parts": parts,
             "handed_over": self.handed_over,
+            "leaving": self.leaving,
         }
         return encode_key("progress", scope, self.group, self.member), encode_value(body)
 
@@ -102,7 +105,8 @@ def decode_report(raw_key: bytes | None, raw_value: bytes) -> Report:
         }
         handed_over = int(body.get("handed_over", 0))
         return Report(
-            str(group), str(member), int(body["epoch"]), str(body["cluster"]), parts, handed_over
+            *(str(group), str(member), int(body["epoch"]), str(body["cluster"])),
+            *(parts, handed_over, bool(body.get("leaving", False))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(f"progress record {key!r} is malformed: {error!r}") from error
@@ -112,7 +116,9 @@ def _progress(body: Mapping[str, Any]) -> Progress:
     raw = b64decode(body["prints"], validate=True)
     offsets = [first + n for first, count in body["offsets"] for n in range(count)]
     prints = [raw[at : at + _PRINT_BYTES] for at in range(0, len(raw), _PRINT_BYTES)]
-    memory = Memory(tuple(map(Print, offsets, prints)), bool(body["stamped"]))
+    start = body.get("start")
+    begun = None if start is None else int(start)
+    memory = Memory(tuple(map(Print, offsets, prints)), bool(body["stamped"]), begun)
     at_ = {str(o): int(at) for o, at in body["at"].items()}
     return Progress(at_, str(body["log"]), memory, int(body.get("claim", 0)))
 
@@ -126,6 +132,7 @@ class Known:
     epoch: int
     cluster: ClusterAlias
     handed_over: int
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +154,18 @@ def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgr
     for report in reports:
         for part, progress in report.parts.items():
             newest, claim = parts.get(part), claims.get((part, report.member), -1)
-            if newest and newest.member != report.member and progress.claim <= claim:
+            held = newest is not None and newest.member != report.member and not newest.left
+            if held and (report.leaving or progress.claim <= claim):
                 continue  # another member has begun to read it since
             claims[part, report.member] = max(claim, progress.claim)
             newer = _kept(parts.get(part), progress, report)
             parts[part] = Known(
-                newer, report.member, report.epoch, report.cluster, report.handed_over
+                newer,
+                report.member,
+                report.epoch,
+                report.cluster,
+                report.handed_over,
+                report.leaving,
             )
         if not report.parts:  # its last word comes after those on each of its partitions
             over[report.member] = max(over.get(report.member, 0), report.handed_over)

@@ -32,10 +32,14 @@ class Print:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The records that were read last, oldest first; ``stamped``: prints contain timestamps."""
+    """The records that were read last, oldest first; ``stamped``: prints contain timestamps.
+
+    ``start``: no record was read from this offset on that is not among them; None: nobody knows.
+    """
 
     prints: tuple[Print, ...] = ()
     stamped: bool = True
+    start: Offset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +117,15 @@ def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | int]:
         at = span.end if covered is None else min(covered, span.end)
     prints = request.memory.prints
     cut = sum(one.offset < request.position for one in prints)
+    start = request.memory.start  # a transaction marker may stand at the position
+    all_since = start is not None and cut == 0 and start <= request.position
     outcome = locate(
         Problem(
             source=[one.print for one in prints],
             target=[print_ for _, print_ in entries],
             cut=cut,
             after_previous=cut > 0 and prints[cut - 1].offset == request.position - 1,
-            at_next=cut < len(prints) and prints[cut].offset == request.position,
+            at_next=cut < len(prints) and (all_since or prints[cut].offset == request.position),
             strict=not request.memory.stamped,
             from_origin=True,
         )

@@ -14,8 +14,9 @@ def out_of_order(history: History) -> tuple[Anomaly, ...]:
 
     First deliveries must rise, across all consumers of the group and all clusters, in the
     sequence number per (producer, key) and per (producer, logical topic, partition), and in the
-    offset per log. Repeats do not count: they are judged by ``repeated``. Records without a key
-    have no order across partitions. A log whose cluster is unknown is judged by sequence only.
+    offset per log (unless its cluster was lost in between, and perhaps the end of the log with it).
+    Repeats do not count: they are judged by ``repeated``. Records without a key have no order
+    across partitions. A log whose cluster is unknown is judged by sequence only.
     One anomaly for each record that came too late, whatever it broke.
     """
     late: dict[tuple[str, str, int], Anomaly] = {}
@@ -58,6 +59,8 @@ def _against_log(history: History) -> Iterator[Anomaly]:
             continue
         log = (event.group, cluster, event.topic, event.partition)
         before = heads.get(log)
+        if before is not None and history.lost_between(cluster, before.at, event.at) is not None:
+            before = None  # it may have come back without the end of its log
         if before is None or before.offset < event.offset:
             heads[log] = event
         elif before.offset > event.offset:
@@ -71,7 +74,10 @@ def _late(what: str, before: Delivered, event: Delivered) -> Anomaly:
 
 
 def conflicting_offset(history: History) -> tuple[Anomaly, ...]:
-    """Find two records at one offset of one log: it was truncated, recreated or diverged."""
+    """Find two records at one offset of one log: it was truncated, recreated or diverged.
+
+    A cluster that had been lost may have come back without the end of its log.
+    """
     held: defaultdict[tuple[str, str, int], dict[int, Acked | Delivered]] = defaultdict(dict)
     found: list[Anomaly] = []
     events: tuple[Acked | Delivered, ...]
@@ -82,6 +88,8 @@ def conflicting_offset(history: History) -> tuple[Anomaly, ...]:
                 continue  # an origin log is judged by its acknowledgements that know their offset
             first = held[cluster, event.topic, event.partition].setdefault(event.offset, event)
             if first is event or (first.seq == event.seq and first.producer == event.producer):
+                continue
+            if history.lost_before(cluster, max(first.at, event.at)):
                 continue
             found.append(_conflict(cluster, first, event))
     return tuple(found)

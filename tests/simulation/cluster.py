@@ -50,6 +50,7 @@ class Cluster:
     watchers: list[Callable[[], None]] = field(default_factory=list)
     up: bool = True
     paused: bool = False
+    truncated: bool = False
     silent_since: float = float("inf")
     _waiting: list[Callable[[], None]] = field(default_factory=list)
     _folded: int = 0

@@ -19,6 +19,8 @@ _KNOWN_S = 2.0
 class Disaster:
     """A cluster falls silent at ``at``: the active one or the standby, killed or stopped.
 
+    Or the active one is given up though it is ``alive``, and some clients hear of it later.
+
     ``back_s``: it answers again so much later; None: never. ``mirror_s``: for how long the mirror
     had copied nothing by then. ``switches``: how many planned ones follow when it is back.
     ``loses``: so many records of each log, at most, are gone when it comes back.
@@ -37,7 +39,7 @@ def draw_disaster(sim: Scheduler) -> Disaster:
     """Draw what happens in a run of the unplanned world."""
     rng = sim.rng
     active = rng.random() < 0.85
-    how = rng.choice(("kill", "kill", "kill", "pause"))
+    how = rng.choice(("kill", "kill", "kill", "pause", "pause", "alive" if active else "pause"))
     back_s = rng.choice((None, rng.uniform(0.3, 12.0)))
     if not active:
         back_s = rng.uniform(0.3, 8.0)
@@ -56,7 +58,7 @@ class Disasters:
     def __init__(self, world: World, disaster: Disaster) -> None:
         self._world, self._disaster = world, disaster
         self.happened = False
-        self.silent = ""
+        self.silent = self.unwanted = ""
         world.sim.after(max(0.0, disaster.at - disaster.mirror_s), self._stop_mirror)
         world.sim.after(disaster.at, self._strike)
 
@@ -91,9 +93,15 @@ class Disasters:
         alias = active if disaster.active else world.other(active)
         cluster = world.clusters[alias]
         self.silent = alias
-        world.count(f"{disaster.how}s of the {'active' if disaster.active else 'standby'} cluster")
+        side = "active" if disaster.active else "standby"
+        living = disaster.how == "alive"
+        told = f"{disaster.how}s of the {side} cluster"
+        world.count("active cluster given up alive" if living else told)
         if disaster.active:
             world.events.append(ClusterLost(alias, world.stamp))
+        if disaster.how == "alive":
+            self.unwanted = alias
+            return
         if disaster.how == "kill":
             cluster.kill()
         else:
@@ -107,6 +115,7 @@ class Disasters:
         known = world.epoch > 1 and world.sim.now - world.epoch_since > _KNOWN_S
         if loses and world.state().unplanned and known and not world.counts["cuts after a commit"]:
             world.count("returns without a tail")
+            cluster.truncated = True
             for topic, logs in cluster.logs.items():
                 for log in logs if topic in world.plan.topics else ():
                     log.truncate(max(0, log.end - world.sim.rng.randrange(loses + 1)))

@@ -73,6 +73,7 @@ class Produced:
 class _Batch:
     records: list[Produced]
     purged: bool = False
+    answered: bool = False
 
 
 class FakeHandle:
@@ -147,8 +148,11 @@ class FakeHandle:
             self.cluster.world.count("answers lost")
             self.cluster.when_back(lambda: self._arrive(batch))
             return
-        del self._flight[batch]
-        self._reports.extend((one, None) for one in batch.records)
+        batch.answered = True
+        while self._flight and next(iter(self._flight)).answered:  # reports come in order
+            first = next(iter(self._flight))
+            del self._flight[first]
+            self._reports.extend((one, None) for one in first.records)
 
     def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
         """Give up what is not acknowledged; what is on the wire may arrive all the same."""

@@ -198,7 +198,10 @@ class SimJobs(BackgroundJobs):
     def _written(self, job: Publish, cluster: Cluster) -> None:
         sim = self._world.sim
         name = self._process.name
-        report = Report(self._group, name, job.epoch, job.cluster, job.parts, job.handed_over)
+        final, leaving = job.handed_over, job.leaving
+        report = Report(
+            self._group, name, job.epoch, job.cluster, job.parts, final, leaving=leaving
+        )
         key, value = report.record(SCOPE)
         cluster.logs.setdefault(PROGRESS, [Log()])[0].append(
             LogRecord(0, self._world.now_ms, key, value)

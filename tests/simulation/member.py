@@ -215,6 +215,8 @@ class FakeMember:
             self._fetched.clear()
         elif not self._was_fetched(key, fetch.at, log.end):
             return None
+        if fetch.at > log.end and self.cluster.truncated:
+            return None  # out of range: `ResetPolicy` is not simulated
         if fetch.at > log.end:
             raise AssertionError(f"{self.process.name} reads {key} at {fetch.at}, end {log.end}")
         while fetch.at < log.end:

@@ -38,6 +38,10 @@ class _Flow:
     synced: int | None = None
     delayed: OffsetSync | None = None
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        return self.source, self.target
+
 
 class Mirror:
     """All flows. ``stopped_until`` pauses everything; ``markers`` is exactly-once mode.
@@ -101,9 +105,8 @@ class Mirror:
         if self.stopped_until > sim.now:
             self._wake(flow)
             return
-        for side in (flow.source, flow.target):
-            if clusters[side].when_back(lambda: self._wake(flow)):
-                return
+        if any(clusters[side].when_back(lambda: self._wake(flow)) for side in flow.sides):
+            return
         target = clusters[flow.target]
         name = f"{flow.source}.{flow.topic}"
         target.create(name, len(clusters[flow.source].logs[flow.topic]))

@@ -45,6 +45,8 @@ MUST_HAPPEN = (
 MUST_HAPPEN_UNPLANNED = (
     "kills of the active cluster",
     "pauses of the active cluster",
+    "active cluster given up alive",
+    "returns without a tail",
     "kills of the standby cluster",
     "pauses of the standby cluster",
     "switches after a return",

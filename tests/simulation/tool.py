@@ -73,7 +73,7 @@ class Tool(Port):
             timeout_s=timeout,
             emergency=emergency,
             allow_data_loss=emergency,
-            old_side_alive=emergency and sim.chance(0.3),
+            old_side_alive=emergency and sim.chance(0.5),
         )
         self.execution = orchestrator.start(command, request)
         how = " --emergency" if emergency else ""
@@ -135,7 +135,7 @@ class Operator:
 
     def _next(self) -> None:
         world = self._world
-        if not self._active.answers:
+        if self._emergency:
             self._start("switch")
             return
         wanted = 1 + world.plan.switches - self._left
@@ -167,7 +167,7 @@ class Operator:
         self._running += 1
         world, sim = self._world, self._sim
         to = world.other(world.state().active)
-        emergency = command == "switch" and not self._active.answers
+        emergency = command == "switch" and self._emergency
         if emergency:
             world.count("unplanned switches tried")
         tool = Tool(world, command, to, self._ended, emergency=emergency)
@@ -204,6 +204,15 @@ class Operator:
         """Whether nothing is under way and writes are open."""
         open_ = self._world.state().phase is Phase.ACTIVE and self._active.answers
         return self.done and not self._running and open_
+
+    @property
+    def _emergency(self) -> bool:
+        """Whether the active cluster is to be given up; one that lives, not for ever."""
+        world = self._world
+        alias = world.state().active
+        unwanted = world.disasters is not None and world.disasters.unwanted == alias
+        first = not world.state().unplanned and not self.done
+        return not world.clusters[alias].answers or (unwanted and first)
 
     @property
     def _active(self) -> Cluster:

@@ -684,6 +684,18 @@ def test_a_producer_that_has_not_heard_of_the_loss_may_write_to_the_lost_cluster
     assert len(two_active_writers(unplanned(*told))) == 1
 
 
+def test_a_lost_cluster_may_hold_another_record_at_an_offset_when_it_is_back() -> None:
+    events = [sent(0, 1.0), sent(1, 1.0), acked(0, 2.0, offset=7), acked(1, 8.0, offset=7)]
+    assert conflicting_offset(unplanned(*events)) == ()
+    assert len(conflicting_offset(History.of(events))) == 1
+
+
+def test_offsets_of_a_lost_cluster_may_begin_again_when_it_is_back() -> None:
+    events = [*written(0, 1), got(0, 1.0, offset=9), got(1, 8.0, offset=4)]
+    assert out_of_order(unplanned(*events)) == ()
+    assert len(out_of_order(History.of(events))) == 1
+
+
 def test_records_whose_offset_nobody_was_told_do_not_conflict() -> None:
     events = [sent(0, 1.0), sent(1, 1.0), acked(0, 6.0, offset=-1), acked(1, 6.0, offset=-1)]
     assert conflicting_offset(unplanned(*events)) == ()

@@ -68,9 +68,11 @@ def test_garbage_is_no_report(key: bytes, value: bytes) -> None:
         decode_report(key, value)
 
 
-def claimed(member: str, claim: int, at: int, *, handed_over: int = 0) -> Report:
+def claimed(
+    member: str, claim: int, at: int, *, handed_over: int = 0, leaving: bool = False
+) -> Report:
     parts = {Partition("T", 0): Progress({"LEFT": at}, "LEFT", claim=claim)}
-    return Report("g", member, 1, "LEFT", parts, handed_over)
+    return Report("g", member, 1, "LEFT", parts, handed_over, leaving)
 
 
 def test_a_member_that_was_stopped_does_not_report_over_the_one_that_reads_on_since() -> None:
@@ -80,3 +82,12 @@ def test_a_member_that_was_stopped_does_not_report_over_the_one_that_reads_on_si
     assert known.parts[Partition("T", 0)].progress.offsets == {"LEFT": 23}
     again = fold_progress(known, [claimed("c1", 2, 24)])  # it has got the partition back
     assert again.parts[Partition("T", 0)].progress.offsets == {"LEFT": 24}
+
+
+def test_a_report_that_comes_late_does_not_silence_the_one_who_reads_on() -> None:
+    """Each member's reports come in order, those of two members do not."""
+    late = [claimed("c1", 1, 6), claimed("c1", 1, 6, leaving=True)]
+    known = fold_progress(GroupProgress(), [claimed("c2", 1, 6), *late, claimed("c2", 1, 9)])
+    assert known.parts[Partition("T", 0)].progress.offsets == {"LEFT": 9}
+    only = fold_progress(GroupProgress(), [claimed("c2", 1, 9), claimed("c1", 1, 6, leaving=True)])
+    assert only.parts[Partition("T", 0)].progress.offsets == {"LEFT": 9}

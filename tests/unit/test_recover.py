@@ -55,6 +55,14 @@ def test_markers_in_the_copy_do_not_count_as_records() -> None:
     assert (found.offset, found.beyond) == (6, True)
 
 
+def test_a_marker_at_the_position_hides_no_record_where_everything_since_is_remembered() -> None:
+    """A member took the partition over where a transaction of the origin ended."""
+    kept = [n for n in range(20) if n != 3]
+    prints = tuple(Print(n, fingerprint(record(n, n))) for n in kept if n > 3)
+    assert recovered(copy_of(kept), Memory(prints, start=3), 3).offset == 3
+    assert recovered(copy_of(kept), Memory(prints), 3).offset == 0
+
+
 def test_an_empty_copy_is_behind_every_position() -> None:
     found = recovered([], remembered(range(10)), 10)
     assert (found.offset, found.beyond) == (0, True)

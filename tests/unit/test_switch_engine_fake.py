@@ -339,3 +339,38 @@ def test_of_two_that_fence_each_other_while_locking_one_wins(world: World) -> No
         world.now_ms += 1
     assert second.result is not None
     assert second.result.result in {"locked", "unchanged"}
+
+
+def test_an_unplanned_switch_that_committed_is_not_undone_by_who_saw_only_the_returned_side(
+    world: World,
+) -> None:
+    """Closing was tried on LEFT too, so its journal knows the run; the commit is on RIGHT alone."""
+    live = world.on_publish
+
+    def die() -> None:
+        live()
+        shown = world.clusters[RIGHT].view().state
+        if shown is not None and shown.epoch.counter == 2:
+            raise Crash
+
+    world.on_publish = die
+    asked = world.request(RIGHT, emergency=True, allow_data_loss=True, old_side_alive=True)
+    with pytest.raises(Crash):
+        world.orchestrator().switch(asked)
+    world.on_publish = live
+    world.clusters[RIGHT].up = False
+    closing = world.clusters[LEFT].view().state
+    assert closing is not None
+    assert closing.phase is Phase.CLOSING
+    sleeps = []
+
+    def come_back() -> None:
+        sleeps.append(world.now_ms)
+        world.clusters[RIGHT].up = len(sleeps) > 5
+        live()
+
+    world.on_sleep = come_back
+    world.orchestrator().resume()
+    shown = world.clusters[RIGHT].view().state
+    assert shown is not None
+    assert (shown.epoch.counter, shown.active, shown.phase) == (2, RIGHT, Phase.ACTIVE)
