@@ -251,6 +251,9 @@ class Process:
     def delivered(self) -> int:
         return len(read_history([self.events]).delivered) if self.events.exists() else 0
 
+    def acknowledged(self) -> int:
+        return len(read_history([self.events]).acked) if self.events.exists() else 0
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
         if number in {signal.SIGSTOP, signal.SIGCONT}:

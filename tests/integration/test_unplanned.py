@@ -93,7 +93,8 @@ def test_a_producer_is_killed_too_and_its_last_records_are_late_not_lost(app: Ap
     app.produce(1, rate=200)
     sender = app.produce_apart(rate=400)
     app.consume(2, commit="batch")
-    wait_until(lambda: app.missing(app.group()) < 200, timeout_s=60, what="no flow")
+    wait_until(lambda: sender.acknowledged() > 400, timeout_s=60, what="the sender is not heard")
+    app.wait_flowing()
     app.lab.pause("mm2")  # so that there is a tail for certain
     work_on(1.0)
     try:
