@@ -161,6 +161,19 @@ class ConsumerApp:
             ConsumerStalled(self.process.name, self.spec.name, self.world.stamp)
         )
 
+    def cut(self, alias: str, seconds: float) -> None:
+        """Nothing gets through between this process and a cluster."""
+        name, stamp = self.process.name, self.world.stamp
+        self.process.cuts[alias] = (self.sim.now, self.sim.now + seconds)
+        self.members[alias].silent()
+        # what it knows may not get out in time: for the checkers it is as if it had stopped
+        self.world.events.append(ConsumerStalled(name, self.spec.name, stamp))
+
+        def healed() -> None:
+            self.world.events.append(ConsumerStalled(name, self.spec.name, self.world.stamp))
+
+        self.sim.after(seconds, healed)
+
     def close(self) -> None:
         """Leave the groups as ``close()`` does."""
         self.sim.after(0.0, self._close, self.process)
@@ -177,7 +190,7 @@ class ConsumerApp:
         self.closed = True
         self.sim.log(self.process.name, "leaves")
         for cluster in self.world.clusters.values():
-            if cluster.answers:
+            if cluster.answers_to(self.process):
                 cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
         self.sim.after(3.0, self.process.kill)  # its last reports are waited for
@@ -196,7 +209,7 @@ class ConsumerApp:
                 seen=self.runtime.seen,
             )
             registration = Registration(client, self.world.now_ms)
-            if self.world.clusters[state.active].answers:
+            if self.world.clusters[state.active].answers_to(self.process):
                 self.world.clusters[state.active].clients[client.id] = registration
         self.sim.after(1.0 if state is not None else 0.1, self._register, self.process, main=False)
 

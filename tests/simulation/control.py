@@ -55,8 +55,11 @@ class SimWatch:
         self._world.sim.after(wait, lambda: self._read(alias, index), self._process, main=False)
 
     def _read(self, alias: str, index: int) -> None:
-        if index <= self._seen[alias] or not self._world.clusters[alias].answers:
+        cluster = self._world.clusters[alias]
+        if index <= self._seen[alias] or not cluster.answers:
             return  # one that does not answer tells it when it is back
+        if cluster.when_reached(self._process, lambda: self._hear(alias)):
+            return
         self._seen[alias] = index
         merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
         if merged != self._merged:
@@ -72,6 +75,8 @@ class SimWatch:
         now, views = self._world.sim.now, self._world.clusters[cluster].views
         unread = self._seen[cluster] + 1
         limit = min(now, self._world.clusters[cluster].silent_since) - 0.005
+        since, until = self._process.cuts.get(cluster, (0.0, 0.0))
+        limit = min(limit, since) if since <= now < until else limit
         limit = min(limit, views[unread][0]) if unread < len(views) else limit
         asked = limit - (limit - self._phase) % ASK_S
         woken = self._process.woken
