@@ -92,6 +92,10 @@ class SimWatch:
     def confirmed_after(self, cluster: str, instant: float) -> bool:
         return self._confirmed(cluster) > instant
 
+    def deaf_to(self, cluster: str) -> bool:
+        """Say whether a cluster's state is not followed now; nor would anything else be read."""
+        return self._deaf and self._world.sim.now < self._world.cut_until.get(cluster, 0.0)
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this too whenever the view changes."""
 

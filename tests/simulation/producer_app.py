@@ -148,8 +148,12 @@ class ProducerApp:
 
     def _confirm(self) -> None:
         producer = self.producer
-        if producer._target and producer._session.stage is Stage.OPEN:
-            producer._rescuer.confirm(producer._target)
+        target = producer._target
+        if target and producer._session.stage is Stage.OPEN:
+            standby = self.world.other(target)
+            reached = self.world.clusters[standby].answers_to(self.process)
+            if reached and not self.watch.deaf_to(standby):
+                producer._rescuer.confirm(target)
         self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:

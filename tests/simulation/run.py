@@ -137,6 +137,8 @@ class Run:
         seconds = rng.choice((0.5, 3.0, 9.0, 15.0))
         self.world.count("network cuts")
         sim.log(victim.process.name, f"does not reach {alias} for {seconds} s")
+        if victim in producers:
+            seconds = min(seconds, 5.0)  # a registration that ends is not waited for
         victim.cut(alias, seconds)
 
     def _mirror_fault(self) -> None:
@@ -181,7 +183,7 @@ class Run:
 
         A member that crashed before its first report leaves nothing, where a cluster is lost.
         """
-        if self.world.plan.disaster is None or not self.world.counts["consumer crashes"]:
+        if self.world.plan.disaster is None:
             return float("-inf")
         return self.world.resets.get(spec.name, -1.0) + 1.0
 
@@ -202,7 +204,8 @@ class Run:
         """Whether nothing happened after which a repeat is right."""
         plan, faults, counts = self.world.plan, self.world.faults, self.world.counts
         calm = not any(
-            counts[k] for k in ("consumer crashes", "consumer stalls", "joins", "leaves")
+            counts[k]
+            for k in ("consumer crashes", "consumer stalls", "joins", "leaves", "network cuts")
         )
         modes = {app.mode for apps in self.slots.values() for app in apps}
         return (
