@@ -163,16 +163,18 @@ class ConsumerApp:
 
     def cut(self, alias: str, seconds: float) -> None:
         """Nothing gets through between this process and a cluster."""
-        name, stamp = self.process.name, self.world.stamp
-        self.process.cuts[alias] = (self.sim.now, self.sim.now + seconds)
+        until = self.sim.now + seconds
+        self.process.cuts[alias] = (self.sim.now, until)
         self.members[alias].silent()
-        # what it knows may not get out in time: for the checkers it is as if it had stopped
-        self.world.events.append(ConsumerStalled(name, self.spec.name, stamp))
 
-        def healed() -> None:
-            self.world.events.append(ConsumerStalled(name, self.spec.name, self.world.stamp))
+        def tell() -> None:
+            """What it knows does not get out: for the checkers it is as if it stopped all along."""
+            name, group = self.process.name, self.spec.name
+            self.world.events.append(ConsumerStalled(name, group, self.world.stamp))
+            if self.sim.now < until and self.process.alive:
+                self.sim.after(min(0.1, until - self.sim.now), tell)
 
-        self.sim.after(seconds, healed)
+        tell()
 
     def close(self) -> None:
         """Leave the groups as ``close()`` does."""
