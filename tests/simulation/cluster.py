@@ -51,6 +51,7 @@ class Cluster:
     up: bool = True
     paused: bool = False
     truncated: bool = False
+    deaths: int = 0
     silent_since: float = float("inf")
     _waiting: list[Callable[[], None]] = field(default_factory=list)
     _folded: int = 0
@@ -63,6 +64,7 @@ class Cluster:
     def kill(self) -> None:
         """SIGKILL: nothing answers any more; the logs stay."""
         self.up, self.silent_since = False, self.sim.now
+        self.deaths += 1
         self.sim.log("cluster", f"{self.alias} dies")
 
     def pause(self) -> None:

@@ -38,7 +38,8 @@ class SimWatch:
         sim = world.sim
         self._phase = sim.between(0.0, ASK_S)
         self._began = sim.now + sim.between(0.0, 0.3)
-        self._deaf = sim.chance(0.5)
+        late = world.disasters is not None and world.disasters.happened
+        self._deaf = sim.chance(0.5) and not late  # who begins now and hears LEFT alone is lost
         self._delay = {alias: world.faults.watch_delay() for alias in world.clusters}
         self._seen = dict.fromkeys(world.clusters, 0)
         self._merged = View()

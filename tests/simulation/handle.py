@@ -74,6 +74,7 @@ class _Batch:
     records: list[Produced]
     purged: bool = False
     answered: bool = False
+    deaths: int = 0
 
 
 class FakeHandle:
@@ -111,7 +112,7 @@ class FakeHandle:
         if not self._queue:
             return  # purged
         slow = self.cluster.world.faults.commit_outcome() == "slow"
-        batch = _Batch(list(self._queue))
+        batch = _Batch(list(self._queue), deaths=self.cluster.deaths)
         self._queue.clear()
         self._flight[batch] = None
         self._line.append(batch)
@@ -128,9 +129,12 @@ class FakeHandle:
                 self._line.remove(batch)
             return  # the connection broke with the process
         gone = batch.purged or not self.process.alive
-        if gone and (not cluster.up or cluster.cut_until(self.process)):
+        broken = cluster.deaths > batch.deaths or cluster.cut_until(self.process)
+        if gone and broken:
             if batch in self._line:
                 self._line.remove(batch)
+            return
+        if cluster.when_back(lambda: self._arrive(batch)):
             return
         if cluster.when_reached(self.process, lambda: self._arrive(batch)):
             return
