@@ -23,6 +23,7 @@ _PARTS = ("pauses", "throughput", "commands")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="of switch and failback")
+    parser.add_argument("--disasters", type=int, default=20, help="LEFT killed and taken back")
     parser.add_argument("--records", type=int, default=300_000, help="for each throughput run")
     parser.add_argument("--repeats", type=int, default=7, help="of each throughput run")
     parser.add_argument("--only", choices=_PARTS, action="append", help="measure these parts only")
@@ -52,7 +53,7 @@ def _measure() -> int:
 
     with stage(given.dir, keep=False, say=say) as (lab, home):
         if "pauses" in parts:
-            told, found = pauses.measure(lab, home, given.rounds, say)
+            told, found = pauses.measure(lab, home, given.rounds, given.disasters, say)
             good = told.good
             figures += found
         else:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from clientlib.protocol.errors import FencedError, RemoteError
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.state import Mark, Phase, View, merge
+from clientlib.protocol.state import Mark, Phase, State, View, merge
 from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
@@ -478,12 +478,29 @@ class Execution:
         if state.active == to and state.phase is Phase.ACTIVE:
             message = f"{to} is active already, epoch {state.epoch.counter}"
             return self._refusal("unchanged", ExitCode.OK, message)
+        if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
+            return self._between(state)
         needed = {to} if self._request.emergency else {state.active, to}
         missing = sorted(needed - self._views.keys())
         if missing:
             message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
             return self._refusal(*_UNREACHABLE, message)
         return None
+
+    def _between(self, state: State) -> RunResult | None:
+        """Refuse while another run's intent stands, of which nobody here knows what became.
+
+        It may have been committed on its target, so that one must be asked.
+        """
+        if state.target in self._views:
+            return self._refusal(
+                "refused",
+                ExitCode.REFUSED,
+                f"writes are closed on {state.active}, on the way to {state.target}",
+                remedy="failover resume",
+            )
+        message = f"{state.active} is leaving for {state.target}, which cannot be reached"
+        return self._refusal(*_UNREACHABLE, message, remedy=f"make {state.target} reachable")
 
     def _refusal(self, result: str, code: ExitCode, message: str, *, remedy: str = "") -> RunResult:
         state = merge(self._views.values()).state

@@ -61,11 +61,8 @@ _CLIENT_KEYS = {
     "failover.idempotence": "`False` lets a producer do without `acks=all` and idempotence",
     "failover.replay.ms": "how long a producer keeps what is not known to be copied",
     "failover.replay.bytes": "how much of it at most",
-    "failover.topic.names": "`logical` makes `msg.topic()` the logical topic",
-    "failover.record.identity": "`header` adds a session and a sequence to each record",
-    "failover.late": "what happens with late records",
-    "failover.late.records": "what happens with late records",
-    "failover.progress.ms": "how often a consumer publishes its positions to the standby",
+    "failover.record.identity": "`header` gives each record a header with a session and a number",
+    "failover.late.records": "`hold` passes over late records; a function is asked about each",
 }
 _CLIENT_DEFAULTS = {
     "failover.config": "`FAILOVER_CONFIG`",
@@ -73,6 +70,8 @@ _CLIENT_DEFAULTS = {
     "failover.application": "`app`",
     "failover.ttl.ms": "10000",
     "failover.idempotence": "`True`",
+    "failover.record.identity": "`fingerprint`",
+    "failover.late.records": "`deliver`",
 }
 _BUFFER_DEFAULTS = {
     "failover.replay.ms": "_REPLAY_MS",

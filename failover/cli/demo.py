@@ -52,7 +52,7 @@ def demo(
     from failover.demo import render, story  # noqa: PLC0415 - keeps --help fast
 
     say = _clocked()
-    script = story.Script(rounds=rounds, rate=rate, disaster=disaster)
+    script = story.Script(rounds=rounds, rate=rate, disasters=int(disaster))
     with story.stage(directory, keep=keep, say=say) as (lab, home):
         told = story.play(lab, home, script, say)
     console().print(render.story(told))

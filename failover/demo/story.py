@@ -38,7 +38,7 @@ class Script:
 
     ``commits``: one consumer for each, with that way to commit. ``pause_s``: how long the
     application works between two switches. ``rounds``: of a switch to RIGHT and a failback.
-    ``disaster``: then LEFT is killed under load, given up, started again, and taken back.
+    ``disasters``: so often LEFT is then killed under load, given up, started again, taken back.
     """
 
     rounds: int = 1
@@ -49,7 +49,7 @@ class Script:
     topic: str = "orders"
     group: str = "billing"
     pause_s: float = 3.0
-    disaster: bool = False
+    disasters: int = 0
 
 
 @contextmanager
@@ -151,7 +151,7 @@ class _Play:
             self._start(application)
             for number in range(1, script.rounds + 1):
                 self._round(tool, application, number)
-            if script.disaster:
+            for _ in range(script.disasters):
                 self._disaster(tool, application)
             self._finish(application)
             return self._judge(application.history(self._tool_history))

@@ -49,6 +49,11 @@ class Ran:
         return str(self.document["to"])
 
     @property
+    def unplanned(self) -> bool:
+        """Whether the cluster that was active before had been lost."""
+        return "--emergency" in self.command
+
+    @property
     def source(self) -> str:
         """The cluster that was active before."""
         return str(self.document["from"])
