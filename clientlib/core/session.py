@@ -147,7 +147,7 @@ class Session:
         epoch = self.epoch
         if epoch is None or self._losses.get(epoch.counter) != seat.key.cluster:
             return []
-        span = seat.tracker.current if seat.tracker is not None else None
+        span = seat.tracker.unfinished if seat.tracker is not None else None
         memory = Memory()
         if span is not None:
             memory = remembered(span.memory, None, HANDED_OVER, span.start)
@@ -160,7 +160,7 @@ class Session:
         found = {}
         for key, seat in self.reading().items():
             if key.cluster == cluster and seat.tracker is not None:
-                span, offsets = _span(seat), seat.tracker.vector()
+                span, offsets = seat.tracker.unfinished or _span(seat), seat.tracker.vector()
                 memory = remembered(span.memory, offsets.get(span.origin), REPORTED)
                 found[key.partition] = Progress(offsets, span.origin, memory, seat.claim)
         return found

@@ -112,6 +112,11 @@ class Tracker:
         """The span that is being read."""
         return self.spans[-1] if self.spans else None
 
+    @property
+    def unfinished(self) -> Span | None:
+        """The span in which the commits are: the first that is not finished, else the current."""
+        return next((span for span in self.spans if not span.finished), self.current)
+
     def drain(self) -> None:
         """Nothing readable is left of the current span: what is committed up to there is its end.
 

@@ -43,7 +43,7 @@ class CopyProbe:
         self._naming, self._source, self._standby = naming, source, standby
         self._logs = LogReader(clusters)
         self._shift: dict[Key, int] = {}
-        self._after: dict[Key, Offset] = {}
+        self._after: dict[Key, tuple[tuple[Offset, Offset], ...]] = {}
 
     def confirm(self, probes: Mapping[Key, Kept]) -> dict[Key, Offset]:
         """Return, for probes that the copy holds, the origin offset after them.
@@ -60,7 +60,8 @@ class CopyProbe:
             at = self._locate(key, tp, probe, (low, high))
             if at is not None:
                 offset = probe.message.offset()
-                found[key], self._after[key] = offset + 1, at + 1
+                found[key] = offset + 1
+                self._after[key] = (*self._after.get(key, ())[-1:], (offset + 1, at + 1))
                 self._shift[key] = offset - at
         return found
 
@@ -95,9 +96,14 @@ class CopyProbe:
                 raise
             return [], 0  # the mirror has not even created it
         end = min(end, high)
-        start = self._after.get(key)
-        if start is None:
-            oldest = min((one.at_ms for one in kept), default=0) - _BEFORE_MS
+        listed = list(kept)
+        offsets = (one.message.offset() for one in listed if one.acknowledged)
+        first = min(offsets, default=_MOST << 40)
+        behind = [there for here, there in self._after.get(key, ()) if here <= first]
+        if behind:
+            start = behind[-1]
+        else:
+            oldest = min((one.at_ms for one in listed), default=0) - _BEFORE_MS
             start = self._logs.offset_at(self._standby, tp, oldest)
         start = min(max(low, start, end - _MOST), end)
         return self._read(tp, start, end), self._tolerance(tp, high)

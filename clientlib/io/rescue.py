@@ -92,6 +92,7 @@ class Rescuer:
         self._buffer = ReplayBuffer(seconds, most_bytes)
         self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
         self._warned = 0
+        self._found: dict[Key, Offset] = {}
         self.keep = self._buffer.fresh.append
         self.returned: deque[Kept] = deque()
         self.replay: Replay | None = None
@@ -114,7 +115,14 @@ class Rescuer:
         self._warned = risk
 
     def confirm(self, source: ClusterAlias) -> None:
-        """Ask the standbys what they hold of this cluster's records; any one of them will do."""
+        """Ask the standbys what they hold of this cluster's records; any one of them will do.
+
+        The answers count a turn later: by then a state that was written before them is known. What
+        a mirror copies behind the end of a lost epoch is late, and must be written again.
+        """
+        with self._lock:
+            self._buffer.confirm(self._found)
+            self._found = {}
         for standby in self._options.failover.aliases:
             if standby == source:
                 continue
@@ -127,16 +135,17 @@ class Rescuer:
             except ClusterUnreachableError as error:
                 log.debug("%s cannot say what is replicated: %s", standby, error)
                 continue
-            with self._lock:
-                self._buffer.confirm(found)
+            self._found |= found
 
     def forget(self) -> None:
         """A planned switch has proved that the copies are complete."""
+        self._found = {}
         with self._lock:
             self._buffer.clear()
 
     def take(self, order: Rescue, view: View) -> Taken:
         """Return what the copies lack. Raises ClusterUnreachableError; nothing is lost by that."""
+        self._found = {}
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()

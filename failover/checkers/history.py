@@ -147,6 +147,16 @@ class History:
         """Say whether a cluster had been lost by then."""
         return any(e.cluster == cluster and e.at <= until for e in self.clusters_lost)
 
+    def stale(self, event: Delivered) -> bool:
+        """Say whether a record was read of a cluster that was lost and is not active again."""
+        lost = [e.at for e in self.clusters_lost if e.cluster == event.cluster and e.at < event.at]
+        if not lost or event.topic != self.topic_of(event):
+            return False
+        newest = max(
+            (e for e in self.epochs if e.at <= event.at), key=lambda e: e.epoch, default=None
+        )
+        return newest is not None and newest.cluster != event.cluster
+
     def log_of(self, event: Delivered) -> Log:
         """Name the physical partition of a delivery.
 

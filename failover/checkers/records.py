@@ -98,7 +98,8 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     crashed, stalled, started anew or gave the partition up, and at the last such moment before the
     repeat no commit of the group had covered the earlier delivery. A record that was *written*
     twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
-    read from a cluster that was lost before the repeat. Of a consumer that crashed, commits on a
+    read from a cluster that was lost before the repeat. Who has not heard of a loss may read on
+    from the lost cluster what others get elsewhere. Of a consumer that crashed, commits on a
     cluster that was lost count only if they were `REPORTED_S` old when it crashed: what a standby
     may not have been told.
     """
@@ -136,7 +137,7 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
         broke = interruptions.broke(before, again.at) if gone is not None else None
         if gone is not None and broke is not None:
             moment = min(broke, gone) - REPORTED_S
-        excused = (
+        excused = history.stale(again) or (
             moment is not None
             and (
                 history.lost_before(log.cluster, again.at)

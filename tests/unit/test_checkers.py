@@ -696,6 +696,13 @@ def test_offsets_of_a_lost_cluster_may_begin_again_when_it_is_back() -> None:
     assert len(out_of_order(History.of(events))) == 1
 
 
+def test_who_has_not_heard_of_the_loss_may_read_on_from_the_lost_cluster() -> None:
+    events = [*written(0), got(0, 7.0, topic="LEFT.T", cluster="RIGHT"), got(0, 8.0, consumer="d")]
+    assert repeated(unplanned(*events), strict=False) == ()
+    back = EpochSeen("tool", 3, "LEFT", 7.5)
+    assert len(repeated(unplanned(*events, back), strict=False)) == 1
+
+
 def test_records_whose_offset_nobody_was_told_do_not_conflict() -> None:
     events = [sent(0, 1.0), sent(1, 1.0), acked(0, 6.0, offset=-1), acked(1, 6.0, offset=-1)]
     assert conflicting_offset(unplanned(*events)) == ()

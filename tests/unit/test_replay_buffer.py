@@ -20,6 +20,12 @@ class Acked:
     def topic(self) -> str:
         return "T"
 
+    def key(self) -> bytes:
+        return b"k"
+
+    def value(self) -> bytes:
+        return b"v"
+
     def partition(self) -> int:
         return 0
 

@@ -120,3 +120,16 @@ def test_finished_spans_are_forgotten_but_not_their_commits() -> None:
 
 def test_a_request_carries_only_what_changed() -> None:
     assert changed({"L": 1, "R": 2}, {"L": 1, "R": 3, "X": 0}) == {"R": 3, "X": 0}
+
+
+def test_a_position_in_an_earlier_span_is_known_by_the_records_of_that_span() -> None:
+    """An application that reads ahead of its commits: what is read now says nothing of them."""
+    tracker = Tracker({"LEFT": 0, "RIGHT": 0})
+    first = tracker.begin(Span("LEFT", "LEFT.T", 0, 10))
+    first.next = 10
+    tracker.drain()
+    tracker.commit("LEFT.T", 5, covering=True)
+    second = tracker.begin(Span("RIGHT", "T", 0, None))
+    assert (tracker.current, tracker.unfinished) == (second, first)
+    tracker.commit("LEFT.T", 10, covering=True)
+    assert tracker.unfinished is second
