@@ -149,6 +149,8 @@ class History:
 
     def stale(self, event: Delivered) -> bool:
         """Say whether a record was read of a cluster that was lost and is not active again."""
+        if not self.clusters_lost:
+            return False
         lost = [e.at for e in self.clusters_lost if e.cluster == event.cluster and e.at < event.at]
         if not lost or event.topic != self.topic_of(event):
             return False

@@ -15,7 +15,8 @@ def out_of_order(history: History) -> tuple[Anomaly, ...]:
     First deliveries must rise, across all consumers of the group and all clusters, in the
     sequence number per (producer, key) and per (producer, logical topic, partition), and in the
     offset per log (unless its cluster was lost in between, and perhaps the end of the log with it).
-    Repeats do not count: they are judged by ``repeated``. Records without a key have no order
+    What somebody who has not heard of a loss reads of the lost cluster does not count, nor do
+    repeats: they are judged by ``repeated``. Records without a key have no order
     across partitions. A log whose cluster is unknown is judged by sequence only.
     One anomaly for each record that came too late, whatever it broke.
     """
@@ -33,6 +34,8 @@ def _against_sequence(history: History) -> Iterator[Anomaly]:
         by_key: dict[str, Delivered] = {}
         by_partition: dict[tuple[str, int], Delivered] = {}
         for seq, event in got.items():
+            if history.stale(event):
+                continue
             known = sent.get(seq)
             topic = history.topic_of(event) if known is None else known.topic
             log = (topic, event.partition)

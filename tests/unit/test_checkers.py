@@ -703,6 +703,13 @@ def test_who_has_not_heard_of_the_loss_may_read_on_from_the_lost_cluster() -> No
     assert len(repeated(unplanned(*events, back), strict=False)) == 1
 
 
+def test_what_is_read_of_a_lost_cluster_by_who_has_not_heard_of_it_gives_no_order() -> None:
+    late = [*written(0, 1), got(1, 8.0, consumer="d")]
+    events = [*late, got(0, 9.0, topic="LEFT.T", cluster="RIGHT")]
+    assert out_of_order(unplanned(*events)) == ()
+    assert len(out_of_order(History.of(events))) == 1
+
+
 def test_records_whose_offset_nobody_was_told_do_not_conflict() -> None:
     events = [sent(0, 1.0), sent(1, 1.0), acked(0, 6.0, offset=-1), acked(1, 6.0, offset=-1)]
     assert conflicting_offset(unplanned(*events)) == ()
