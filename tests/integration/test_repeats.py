@@ -154,14 +154,17 @@ def test_with_mirrormaker_in_exactly_once_mode(app: Application) -> None:
         assert log.offsets > log.values.total(), "no markers: it does not run in that mode"
         work_on(1.0)
         app.lab.kill("mm2")  # in the middle of a transaction
+        # in the same mode: in the other it takes uncommitted source offsets for good ones, and
+        # leaves out what it had sent with them
+        app.lab.start("mm2")
+        switch(app, "LEFT")
+        for member in app.consumers:
+            member.delay = 0.0  # the lag has been lived through; what is left need not be slow
+        verdict = app.finish()
     finally:
         status = app.lab.status().mm2
         if status is not None and status.alive:
             app.lab.kill("mm2")
         app.lab.override_mm2({})
         app.lab.start("mm2")
-    switch(app, "LEFT")
-    for member in app.consumers:
-        member.delay = 0.0  # the lag has been lived through; what is left need not be slow
-    verdict = app.finish()
     assert verdict.lost == verdict.repeated == verdict.reordered == 0, verdict.to_json()

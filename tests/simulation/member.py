@@ -82,8 +82,6 @@ class FakeMember:
         self.sim.after(self.sim.between(0.0, 0.2), self._join, self.process, main=False)
 
     def _join(self) -> None:
-        if self._later(self._join):
-            return
         if self.rebalance is not None:
             self.group.join(self, self._owned if self.group.incremental else frozenset())
 
@@ -93,20 +91,12 @@ class FakeMember:
         self._todo.clear()
         self.group.leave(self.ident)
 
-    def _later(self, act: Callable[[], None]) -> bool:
-        """If nothing comes through to the coordinator, or back, do it when it does."""
-        return self.cluster.when_reached(self.process, act)
-
     def joined_as(self, ident: str, generation: int) -> None:
-        if self._later(lambda: self.joined_as(ident, generation)):
-            return
         if ident == self.ident:
             self.generation = generation
 
     def learn_rebalance(self, ident: str) -> None:
         """A heartbeat's answer: the group rebalances, rejoin."""
-        if self._later(lambda: self.learn_rebalance(ident)):
-            return
         if self.rebalance is None or ident != self.ident:
             return
         if self.group.incremental:
@@ -120,8 +110,6 @@ class FakeMember:
 
     def assigned_to(self, ident: str, generation: int, parts: frozenset[Logical]) -> None:
         """The SyncGroup answer."""
-        if self._later(lambda: self.assigned_to(ident, generation, parts)):
-            return
         if self.rebalance is None or ident != self.ident or generation != self.generation:
             return
         if not self.group.incremental:
@@ -140,15 +128,13 @@ class FakeMember:
         ident = self.ident
 
         def expire() -> None:
-            cut = self.cluster.cut_until(self.process)
-            back = self.process.alive and max(self.process.frozen_until, cut) <= self.sim.now
+            back = self.process.alive and self.process.frozen_until <= self.sim.now
             if back:
                 return
             self.sim.log(self.process.name, f"session on {self.cluster.alias} ends")
             self.group.leave(ident)
             if self.process.alive:  # its heartbeat is due when it wakes up, and is refused
-                wait = max(self.process.frozen_until, cut) - self.sim.now
-                wait += self.sim.between(0.001, 0.01)
+                wait = self.process.frozen_until - self.sim.now + self.sim.between(0.001, 0.01)
                 self.sim.after(wait, lambda: self._lost(ident), self.process, main=False)
 
         self.sim.after(SESSION_S - self.sim.between(0.0, 1.0), expire)
@@ -225,7 +211,7 @@ class FakeMember:
         if fetch.ready > self.sim.now:
             return None
         log = self.cluster.logs[key[0]][key[1]]
-        if self.cluster.answers_to(self.process):
+        if self.cluster.answers:
             self._fetched.clear()
         elif not self._was_fetched(key, fetch.at, log.end):
             return None
@@ -334,7 +320,7 @@ class FakeMember:
 
     def _send(self, last: _Request) -> None:
         """Requests up to ``last`` reach the coordinator: one connection keeps their order."""
-        if not self.cluster.answers_to(self.process):
+        if not self.cluster.answers:
             self._hold_back(last)
             return
         while not last.done:
@@ -362,7 +348,7 @@ class FakeMember:
             return
         last.waits = True
         last.lost |= not self.cluster.paused and self.sim.chance(0.5)
-        self._later(lambda: self._send(last))
+        self.cluster.when_back(lambda: self._send(last))
 
 
 class SimPatience:

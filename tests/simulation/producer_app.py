@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 class SimRegistry(Registry):
     """The real registry, writing into a fake clients topic."""
 
-    def __init__(self, world: World, cluster: Cluster, process: Process) -> None:
-        self._world, self._where, self._process = world, cluster, process
+    def __init__(self, world: World, cluster: Cluster) -> None:
+        self._world, self._where = world, cluster
         self._last, self._renewed, self.since = None, 0.0, None
 
     def _write(self, key: bytes, value: bytes | None) -> bool:
         world = self._world
-        if not self._where.answers_to(self._process) or world.faults.commit_outcome() == "before":
+        if not self._where.answers or world.faults.commit_outcome() == "before":
             return False
         if value is None:
             self._where.clients.pop(decode_key(key)[2], None)
@@ -103,14 +103,10 @@ class ProducerApp:
 
     def _build(self, name: str) -> FailoverProducer:
         world, module = self.world, producer_module
-
-        def registry(_: Any, alias: str) -> SimRegistry:
-            return SimRegistry(world, world.clusters[alias], self.process)
-
         with (
             patch.object(module, "shared_watch", lambda *_: self.watch),
             patch.object(module, "Threads", _NoThreads),
-            patch.object(module, "Registry", registry),
+            patch.object(module, "Registry", lambda _, a: SimRegistry(world, world.clusters[a])),
         ):
             producer = SimProducer(self, {"failover.config": CONFIG, "failover.ttl.ms": 10_000})
         producer._options = replace(producer._options, ident=name)
@@ -148,12 +144,8 @@ class ProducerApp:
 
     def _confirm(self) -> None:
         producer = self.producer
-        target = producer._target
-        if target and producer._session.stage is Stage.OPEN:
-            standby = self.world.other(target)
-            reached = self.world.clusters[standby].answers_to(self.process)
-            if reached and not self.watch.deaf_to(standby):
-                producer._rescuer.confirm(target)
+        if producer._target and producer._session.stage is Stage.OPEN:
+            producer._rescuer.confirm(producer._target)
         self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:
@@ -167,10 +159,6 @@ class ProducerApp:
             self.world.count("producer stalls")
             self.sim.log(self.process.name, f"stalls for {seconds:.1f} s")
             self.process.frozen_until = self.process.woken = self.sim.now + seconds
-
-    def cut(self, alias: str, seconds: float) -> None:
-        """Nothing gets through between this process and a cluster."""
-        self.process.cuts[alias] = (self.sim.now, self.sim.now + seconds)
 
     def kill(self) -> None:
         self.world.count("producer crashes")

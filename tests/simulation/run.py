@@ -75,8 +75,6 @@ class Run:
             sim.after(sim.between(1.0, span), self._mirror_fault)
         for part, seconds in plan.mirror_kills:
             sim.after(1.0 + part * (span - 1.0), lambda s=seconds: self._mirror_kill(s))
-        for _ in range(plan.network_faults):
-            sim.after(sim.between(1.0, 12.0), self._network_fault)
         if plan.disaster is not None:
             self.world.disasters = Disasters(self.world, plan.disaster)
         self.operator = Operator(self.world)
@@ -126,21 +124,6 @@ class Run:
         else:
             victim.stall(self.sim.between(0.5, 5.5))
 
-    def _network_fault(self) -> None:
-        """One process and one cluster do not reach each other for a while."""
-        sim, rng = self.sim, self.sim.rng
-        consumers = [app for spec in self.world.plan.groups for app in self.living(spec)]
-        producers = [app for app in self.producers if app.process.alive]
-        if self.world.faults.over or not (consumers or producers):
-            return
-        alias, victim = rng.choice(tuple(self.world.clusters)), rng.choice(consumers + producers)
-        seconds = rng.choice((0.5, 3.0, 9.0, 15.0))
-        self.world.count("network cuts")
-        sim.log(victim.process.name, f"does not reach {alias} for {seconds} s")
-        if victim in producers:
-            seconds = min(seconds, 5.0)  # a registration that ends is not waited for
-        victim.cut(alias, seconds)
-
     def _mirror_fault(self) -> None:
         if not self.world.faults.over:
             self.world.count("mirror stops")
@@ -183,7 +166,7 @@ class Run:
 
         A member that crashed before its first report leaves nothing, where a cluster is lost.
         """
-        if self.world.plan.disaster is None:
+        if self.world.plan.disaster is None or not self.world.counts["consumer crashes"]:
             return float("-inf")
         return self.world.resets.get(spec.name, -1.0) + 1.0
 
@@ -204,8 +187,7 @@ class Run:
         """Whether nothing happened after which a repeat is right."""
         plan, faults, counts = self.world.plan, self.world.faults, self.world.counts
         calm = not any(
-            counts[k]
-            for k in ("consumer crashes", "consumer stalls", "joins", "leaves", "network cuts")
+            counts[k] for k in ("consumer crashes", "consumer stalls", "joins", "leaves")
         )
         modes = {app.mode for apps in self.slots.values() for app in apps}
         return (
@@ -233,17 +215,13 @@ def _first_vectors(
 def virtual_time(run: Run) -> Iterator[None]:
     """Let the two shells that read the clock themselves read the virtual one."""
     clock = SimClock(run.sim, Process("clock"))
-
-    def logs_of(_: object) -> SimLogs:
-        return SimLogs(run.world, Process("rescuer"))
-
     with ExitStack() as stack:
         for module in (registry_module, producer_module, rescue_module):
             stack.enter_context(patch.object(module, "time", clock))
         for module in (producer_module, fast_path_module):
             stack.enter_context(patch.object(module, "monotonic", clock.now))
         stack.enter_context(patch.object(producer_module, "Producer", handle_of))
-        stack.enter_context(patch.object(copies_module, "LogReader", logs_of))
+        stack.enter_context(patch.object(copies_module, "LogReader", lambda _: SimLogs(run.world)))
         yield
 
 

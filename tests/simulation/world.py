@@ -156,13 +156,7 @@ class World:
     def committed(
         self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]
     ) -> None:
-        """A commit was taken; it says nothing about records that the log has not given yet.
-
-        While the process does not reach the standby nobody there hears of it, so that it does not
-        count if this cluster is lost; the first one after that does.
-        """
-        if self.clusters[self.other(alias)].cut_until(process):
-            return
+        """A commit was taken; it says nothing about records that the log has not given yet."""
         now = self.stamp
         for topic, number, offset, _ in items:
             upto = min(offset, self._given.get((group, alias, topic, number), 0))
