@@ -572,7 +572,9 @@ class Session:
         done = dict(seat.base.beyond) if seat.base is not None else {}
         if me in self._losses.values():
             done[me] = max(done.get(me, 0), delivered.get(me, 0))
-        some = bool(done or seat.ahead)
+        # replays are written when an unplanned epoch begins, or overtaken by the switch after it
+        near = {counter + more for counter in self._losses for more in (0, 1)}
+        some = bool(done or seat.ahead) and read.epoch.counter in near
         passed = Filter(done, seat.ahead, seat.stamped) if some else None
         late = clip(book.late(number, me, read.origin), read.at, read.end)
         hold = self._late is Late.HOLD
