@@ -49,13 +49,14 @@ def record(message: Message) -> LogRecord:
     return LogRecord(
         message.offset(),
         timestamp if kind else None,
-        _bytes(message.key()),
-        _bytes(message.value()),
-        [(name, _bytes(value)) for name, value in message.headers() or ()],
+        as_bytes(message.key()),
+        as_bytes(message.value()),
+        [(name, as_bytes(value)) for name, value in message.headers() or ()],
     )
 
 
-def _bytes(data: str | bytes | None) -> bytes | None:
+def as_bytes(data: str | bytes | None) -> bytes | None:
+    """Return a key, a value or a header as its log holds it."""
     return data.encode() if isinstance(data, str) else data
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from clientlib.core.memory import as_bytes
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.types import Offset
 
@@ -59,7 +60,7 @@ class Kept(NamedTuple):
         two; ``tolerance_ms`` below 0 ignores timestamps (a log with LogAppendTime).
         """
         message = self.message
-        if _bytes(message.value()) != record.value or _bytes(message.key()) != record.key:
+        if as_bytes(message.value()) != record.value or as_bytes(message.key()) != record.key:
             return False
         if list(self.headers or ()) != list(record.headers):
             return False
@@ -226,7 +227,3 @@ def _alike(one: Kept, other: Kept | None) -> bool:
 
 def _message(one: Any) -> Any:
     return one.message if isinstance(one, Kept) else one
-
-
-def _bytes(data: str | bytes | None) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data

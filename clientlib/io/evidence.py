@@ -20,6 +20,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
 from clientlib.io.kafka import helper_conf, reader
 from clientlib.io.options import ClientOptions
@@ -160,7 +161,7 @@ class EvidenceReader:
         self._known = fold_progress(self._known, reports)
 
     def _report(self, message: Message) -> Report | None:
-        key, value = _bytes(message.key()), _bytes(message.value())
+        key, value = as_bytes(message.key()), as_bytes(message.value())
         try:
             kind, scope, group = decode_key(key)[:3]
             ours = (kind, scope, group) == ("progress", self._scope, self._group)
@@ -177,7 +178,7 @@ class EvidenceReader:
         found: dict[ClusterAlias, Offset] = {}
         for message in self._messages(checkpoints, 0):
             try:
-                one = Checkpoint.decode(_bytes(message.key()), _bytes(message.value()))
+                one = Checkpoint.decode(as_bytes(message.key()), as_bytes(message.value()))
             except RecordFormatError:
                 continue
             if one is not None and (one.group, one.topic, one.partition) == (
@@ -218,7 +219,3 @@ def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:
             if error is not None or (message.offset() or 0) >= end - 1:
                 return
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the public spelling
-
-
-def _bytes(data: str | bytes | None) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data

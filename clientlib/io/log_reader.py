@@ -3,10 +3,10 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from clientlib.core.memory import record
 from clientlib.io.kafka import reader, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -133,7 +133,7 @@ class LogReader:
         """Return the records of a window; the second value is None when all of it was read."""
         consumer = self._consumer(alias)
         messages = self._messages(consumer, alias, tp, window)
-        records = [_record(message) for message in messages]
+        records = [record(message) for message in messages]
         return records, None
 
     def _messages(
@@ -165,22 +165,3 @@ class LogReader:
         if unreachable(error):
             return ClusterUnreachableError(f"{alias} does not answer: {error}")
         return error
-
-
-def _record(message: Message) -> LogRecord:
-    return LogRecord(
-        offset=message.offset() or 0,
-        timestamp=message.timestamp()[1] if message.timestamp()[0] else None,
-        key=_bytes(message.key()),
-        value=_bytes(message.value()),
-        headers=_headers(message),
-    )
-
-
-def _bytes(data: str | bytes | None) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    headers: Any = message.headers() or []
-    return [(name, _bytes(value)) for name, value in headers]
