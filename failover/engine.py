@@ -10,11 +10,13 @@ from typing import Self
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import merge
 from clientlib.settings import Settings
+from failover.core.estimate import estimate
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
 from failover.core.result import Finding, Progress, RunResult, Severity, SwitchRequest
 from failover.core.snapshot import Snapshot
-from failover.execution import Command, Context, Execution
+from failover.core.unplanned import outlook, with_outlook
+from failover.execution import PROBE_S, Command, Context, Execution
 from failover.initialise import Initialisation
 from failover.io.clock import SystemClock
 from failover.io.log_reader import KafkaLogReader
@@ -129,10 +131,26 @@ class Orchestrator:
     def plan(self, request: SwitchRequest) -> Plan:
         """Return what a switch would do, with every finding. Changes nothing.
 
-        Raises ConfigurationError for an unknown alias.
+        Of an unplanned one also whether the old side answers and what may be lost. Raises
+        ConfigurationError for an unknown alias.
         """
         self.settings.cluster(request.to)
-        snapshot = self._observe(self._given_up(request))
+        gone = self._given_up(request)
+        probes = [self.ports.admin.probe(alias, PROBE_S) for alias in gone]
+        made = self._plan(request, gone)
+        if not probes:
+            return made
+        clients = self.ports.store.clients([request.to]).get(request.to, {})
+        found = estimate(clients, self.ports.clock.now_ms())
+        answers = any(probe() for probe in probes)
+        return with_outlook(made, request, outlook(request, found, answers=answers))
+
+    def _plan_again(self, request: SwitchRequest) -> Plan:
+        """Plan for a run, which asks by itself whether the old side answers."""
+        return self._plan(request, self._given_up(request))
+
+    def _plan(self, request: SwitchRequest, gone: frozenset[str]) -> Plan:
+        snapshot = self._observe(gone)
         findings = self._preflight(snapshot, request)
         if not any(finding.id == "wrong-cluster" for finding in findings):
             findings = (*findings, *_wrong_clusters(snapshot))
@@ -177,7 +195,7 @@ class Orchestrator:
             settings=self.settings,
             naming=self.naming,
             ports=self.ports,
-            plan=self.plan,
+            plan=self._plan_again,
             progress=self._tell,
             new_id=self._new_id,
         )

@@ -17,7 +17,7 @@ from clientlib.protocol.state import Mark, Phase, State, View, merge
 from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
-from failover.core import journal, publish, report
+from failover.core import journal, publish, report, unplanned
 from failover.core.estimate import acceptable, estimate
 from failover.core.machine import (
     TERMINAL,
@@ -33,14 +33,7 @@ from failover.core.machine import (
     step,
 )
 from failover.core.plan import Plan
-from failover.core.result import (
-    ExitCode,
-    Finding,
-    Progress,
-    RunResult,
-    Severity,
-    SwitchRequest,
-)
+from failover.core.result import ExitCode, Progress, RunResult, SwitchRequest
 from failover.io.ports import Outcome, Ports
 
 Command = Literal["switch", "resume", "abort"]
@@ -49,7 +42,7 @@ _MARK_LIVES_MS = 3_000
 _MARK_PAUSE_S = 0.1
 _CONSIDER_PAUSE_S = 0.2
 _ATTEMPTS = 3
-_PROBE_S = 1.5
+PROBE_S = 1.5
 _LOOKS, _LOOK_PAUSE_S = 2, 0.2
 
 
@@ -195,7 +188,7 @@ class Execution:
         """Ask nothing of the lost cluster any more, but whether it lives after all."""
         if not self._gone:
             self._gone = gone
-            self._probe = self._ports.admin.probe(gone, _PROBE_S)
+            self._probe = self._ports.admin.probe(gone, PROBE_S)
             if len(self._context.settings.aliases) > 2:  # noqa: PLR2004 - others may know more
                 self._views = self._ports.store.views(self._asked())
 
@@ -315,26 +308,17 @@ class Execution:
         if acceptable(found, allowed=allowed, most=most):
             self._begin(replace(run, estimate=found))
             return
-        many = "unknown" if found.records is None else f"at most {found.records:,}"
-        message = f"records that may be lost: {many} ({found.source}); nothing was changed"
         result = self._refusal(
             "data-loss-not-accepted",
             ExitCode.DATA_LOSS,
-            message,
-            remedy="add --allow-data-loss" if most is None else "raise --max-lost, or leave it out",
+            unplanned.not_accepted(found),
+            remedy=unplanned.remedy(run.request),
         )
         measured = {"lost_at_most": found.records, "lost_at_most_source": found.source}
         self._finish(replace(result, measured=measured))
 
     def _alive(self, run: Run) -> RunResult:
-        finding = Finding(
-            "old-side-alive",
-            Severity.BLOCK,
-            f"cluster {run.source}",
-            "it answers",
-            "a planned switch loses nothing; an unplanned one gives up what is not copied yet",
-            f"failover switch --to {run.target}, or add --old-side-alive to insist",
-        )
+        finding = unplanned.old_side_alive(run.source, run.target, insisted=False)
         told = f"{finding.subject} {finding.what}: it is not gone; nothing was changed"
         refusal = self._refusal("refused", ExitCode.REFUSED, told, remedy=finding.remedy)
         return replace(refusal, findings=(finding,))

@@ -9,6 +9,7 @@ from typing import Any
 from clientlib.protocol.clients import Registration
 from clientlib.protocol.token import decode
 from clientlib.settings import Settings, redacted
+from failover.core.estimate import Outlook
 from failover.core.findings import degraded, verdict
 from failover.core.plan import Plan
 from failover.core.result import Finding, RunResult, StepRecord
@@ -269,7 +270,13 @@ def preflight(
 
 def plan(made: Plan, known: Iterable[Document]) -> Document:
     """Return what a switch would do; the shape of a run, with nothing changed."""
-    result = "unchanged" if made.unchanged else "refused" if made.refusals else "planned"
+    result = "planned"
+    if made.unchanged:
+        result = "unchanged"
+    elif made.refusals:
+        result = "refused"
+    elif made.unaccepted is not None:
+        result = "data-loss-not-accepted"
     return {
         "schema": SCHEMA,
         "run": None,
@@ -288,7 +295,19 @@ def plan(made: Plan, known: Iterable[Document]) -> Document:
         "groups": list(known),
         "findings": [finding(one) for one in made.findings],
         "blocking": [one.id for one in made.refusals],
+        "old_side_answers": made.outlook.answers if made.outlook else None,
+        "estimate": _estimate(made.outlook) if made.outlook else None,
         "warnings": [],
+    }
+
+
+def _estimate(outlook: Outlook) -> Document:
+    """Return what an unplanned switch may lose; None: nobody can say how many."""
+    found = outlook.estimate
+    return {
+        "lost_at_most": found.records,
+        "lost_at_most_source": found.source,
+        "accepted": outlook.accepted,
     }
 
 

@@ -3,7 +3,7 @@
 import typer
 
 from failover.cli import invocation, options
-from failover.cli.switch import TIMEOUT_S
+from failover.cli.switch import TIMEOUT_S, check
 from failover.core.result import SwitchRequest
 
 
@@ -15,12 +15,20 @@ def plan(
     timeout: options.Timeout = TIMEOUT_S,
     skip_client: options.SkipClient = None,
     ignore: options.Ignore = None,
+    emergency: options.Emergency = False,
+    old_side_alive: options.OldSideAlive = False,
+    allow_data_loss: options.AllowDataLoss = False,
+    max_lost: options.MaxLost = None,
 ) -> None:
     """Show what `failover switch` would do, step by step; changes nothing.
 
-    Ends with 0 when the switch could begin and with 3 when a finding would stop it.
+    With `--emergency` it says whether the active cluster answers, and what may be lost.
 
-    Examples: `failover plan --to RIGHT` · `failover -o json plan --to RIGHT`
+    Ends with 0 when the switch could begin, with 3 when a finding would stop it, and with 8 when
+    loss that cannot be excluded would.
+
+    Examples: `failover plan --to RIGHT` · `failover -o json plan --to RIGHT` ·
+    `failover plan --to RIGHT --emergency`
     """
     from failover.cli import planning  # noqa: PLC0415 - keeps --help fast
 
@@ -33,6 +41,11 @@ def plan(
         expect_active=expect_active,
         skip_clients=tuple(skip_client or ()),
         ignore=tuple(ignore or ()),
+        emergency=emergency,
+        old_side_alive=old_side_alive,
+        allow_data_loss=allow_data_loss,
+        max_lost=max_lost,
     )
+    check(request)
     with call.orchestrator(settings) as orchestrator:
         planning.show(call, settings, orchestrator, request)

@@ -1,6 +1,6 @@
 """Makes a plan and shows it: as the answer (``plan``, ``--dry-run``) or before the question."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 
@@ -9,6 +9,7 @@ from failover.cli import documents, guards, render_run
 from failover.cli.errors import RefusedError
 from failover.cli.invocation import Invocation
 from failover.cli.output import console, emit
+from failover.core import unplanned
 from failover.core.plan import Plan
 from failover.core.result import ExitCode, SwitchRequest
 from failover.core.snapshot import Snapshot
@@ -18,7 +19,7 @@ from failover.engine import Orchestrator
 def show(
     call: Invocation, settings: Settings, orchestrator: Orchestrator, request: SwitchRequest
 ) -> None:
-    """Print the plan on stdout; ends with 3 when the switch would be refused."""
+    """Print the plan on stdout; ends with 3 or 8 when the switch would be refused."""
     snapshot, made = _plan(call, settings, orchestrator, request)
     groups = documents.groups(snapshot)
     emit(
@@ -28,6 +29,8 @@ def show(
     )
     if made.refusals and not made.unchanged:
         raise typer.Exit(ExitCode.REFUSED)
+    if made.unaccepted:
+        raise typer.Exit(ExitCode.DATA_LOSS)
 
 
 def preview(
@@ -40,13 +43,17 @@ def preview(
     return made
 
 
-def refuse(made: Plan) -> NoReturn:
-    """Raise RefusedError for a plan with blocking findings."""
-    ids = ", ".join(dict.fromkeys(finding.id for finding in made.refusals))
-    raise RefusedError(
-        f"refused, nothing was changed: {ids}",
-        "do what the findings say, or go on despite one with --ignore FINDING",
-    )
+def refuse(made: Plan, request: SwitchRequest) -> None:
+    """Raise RefusedError for blocking findings that stay, or loss that nobody has accepted."""
+    if made.lasting:
+        ids = ", ".join(dict.fromkeys(finding.id for finding in made.refusals))
+        raise RefusedError(
+            f"refused, nothing was changed: {ids}",
+            "do what the findings say, or go on despite one with --ignore FINDING",
+        )
+    if made.unaccepted is not None:
+        told = unplanned.not_accepted(made.unaccepted)
+        raise RefusedError(told, unplanned.remedy(request), ExitCode.DATA_LOSS)
 
 
 def _plan(

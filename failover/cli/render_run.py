@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from failover.cli.render import findings, milliseconds, section, table
+from failover.core.estimate import Outlook
 from failover.core.plan import Plan
 from failover.core.result import RunResult, StepRecord
 from failover.core.steps import EMERGENCY, PLANNED
@@ -24,7 +25,10 @@ def plan(made: Plan, groups: Sequence[Mapping[str, Any]], timeout_s: float) -> R
         (f"{made.source} -> {made.target}", "bold"),
         f" as epoch {made.epoch}; nothing has been changed yet",
     )
-    parts: list[RenderableType] = [head, *_chapters(made, timeout_s)]
+    parts: list[RenderableType] = [head]
+    if made.outlook is not None:
+        parts.append(section(f"Without {made.source}", _outlook(made.source, made.outlook)))
+    parts += _chapters(made, timeout_s)
     if made.creations:
         rows = ((c.alias, c.topic, str(c.partitions)) for c in made.creations)
         parts.append(
@@ -37,8 +41,23 @@ def plan(made: Plan, groups: Sequence[Mapping[str, Any]], timeout_s: float) -> R
     return Group(*parts)
 
 
+def _outlook(source: str, outlook: Outlook) -> RenderableType:
+    found = outlook.estimate
+    rows = [
+        (f"{source} answers", "YES: it is not gone" if outlook.answers else "no"),
+        ("may be lost", f"{found.most} records" if found.records is not None else "unknown"),
+        ("because", found.source),
+        ("accepted", "yes" if outlook.accepted else "NO: --allow-data-loss, or --max-lost N"),
+    ]
+    made = table(("what", "it is"), rows)
+    made.show_header = False
+    return made
+
+
 def _verdict(made: Plan) -> Text:
     refusals = len(made.refusals)
+    if not refusals and made.unaccepted is not None:
+        return Text("\nThis switch would be refused: accept what may be lost.", style="bold red")
     if not refusals:
         return Text("\nNothing stands in the way.", style="bold green")
     many = "finding" if refusals == 1 else "findings"
@@ -67,6 +86,8 @@ def _chapters(made: Plan, timeout_s: float) -> Iterable[RenderableType]:
 
 
 def _groups(groups: Iterable[Mapping[str, Any]], made: Plan) -> RenderableType:
+    if made.outlook is not None:
+        return _surviving(groups, made)
     return table(
         ("group", "kind", "#members", "#left to read", "what happens"),
         (
@@ -81,6 +102,31 @@ def _groups(groups: Iterable[Mapping[str, Any]], made: Plan) -> RenderableType:
             if (here := group["clusters"].get(made.source)) is not None
         ),
     )
+
+
+def _surviving(groups: Iterable[Mapping[str, Any]], made: Plan) -> RenderableType:
+    """Return the groups as the target knows them; the lost cluster's commits cannot be asked."""
+    return table(
+        ("group", "kind", "#members", "what happens"),
+        (
+            (
+                group["name"],
+                "wrapped" if group["wrapped"] else "plain",
+                str(here["members"]),
+                _fate_without(group, here),
+            )
+            for group in groups
+            if (here := group["clusters"].get(made.target)) is not None
+        ),
+    )
+
+
+def _fate_without(group: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    if not group["wrapped"]:
+        return "stays behind: move it by hand"
+    if here["members"]:
+        return "goes on by itself, where its members are"
+    return "goes on by its last report when it is started; what came after that comes again"
 
 
 def _fate(group: Mapping[str, Any], here: Mapping[str, Any], made: Plan) -> str:

@@ -65,11 +65,11 @@ def switch(
         allow_data_loss=allow_data_loss,
         max_lost=max_lost,
     )
-    _check(request)
+    check(request)
     go(call, settings, request, dry_run=dry_run, yes=yes)
 
 
-def _check(request: SwitchRequest) -> None:
+def check(request: SwitchRequest) -> None:
     """Raise ConfigurationError for options that mean nothing in a planned switch."""
     given = {
         "--old-side-alive": request.old_side_alive,
@@ -93,8 +93,8 @@ def go(
             return
         if not yes:
             made = planning.preview(call, settings, orchestrator, request)
-            if made.lasting and not made.unchanged:
-                planning.refuse(made)
+            if not made.unchanged:
+                planning.refuse(made, request)
             if not made.unchanged:
                 question = f"Switch scope {call.scope} from {made.source} to {made.target}?"
                 perform.confirm(question, made.target, yes=yes)

@@ -12,6 +12,22 @@ class Estimate(NamedTuple):
     records: int | None
     source: str
 
+    @property
+    def most(self) -> str:
+        """The number, for a sentence."""
+        return "unknown" if self.records is None else f"at most {self.records:,}"
+
+
+class Outlook(NamedTuple):
+    """What an unplanned switch is up to before it begins.
+
+    ``answers``: the cluster that is to be given up does. ``accepted``: what may be lost is.
+    """
+
+    answers: bool
+    estimate: Estimate
+    accepted: bool
+
 
 def estimate(clients: Mapping[str, Registration], now_ms: int) -> Estimate:
     """Return what may be lost, by the producers that are registered on the surviving cluster.

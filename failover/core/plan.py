@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Scope
+from failover.core.estimate import Estimate, Outlook
 from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.steps import steps_of
@@ -43,7 +44,8 @@ class Creation:
 class Plan:
     """What a switch would do. ``unchanged``: the target is active already, nothing to do.
 
-    ``refusals`` are the findings that stop it; ``epoch`` is the counter it would open.
+    ``refusals`` are the findings that stop it; ``epoch`` is the counter it would open. ``outlook``:
+    of an unplanned switch, whether the old side answers and what may be lost.
     """
 
     scope: str
@@ -56,12 +58,20 @@ class Plan:
     creations: tuple[Creation, ...]
     findings: tuple[Finding, ...]
     ignored: tuple[str, ...] = ()
+    outlook: Outlook | None = None
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
         """Findings that block and were not ignored."""
         blocking = (f for f in self.findings if f.severity is Severity.BLOCK)
         return tuple(finding for finding in blocking if finding.id not in self.ignored)
+
+    @property
+    def unaccepted(self) -> Estimate | None:
+        """What may be lost, if the operator has to accept it first."""
+        if self.unchanged or self.outlook is None or self.outlook.accepted:
+            return None
+        return self.outlook.estimate
 
     @property
     def lasting(self) -> tuple[Finding, ...]:

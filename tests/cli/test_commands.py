@@ -22,11 +22,13 @@ from failover.cli.app import app, hoisted
 from failover.cli.errors import RefusedError, answer
 from failover.cli.failback import previous
 from failover.cli.invocation import Invocation
+from failover.core.estimate import Estimate
 from failover.core.findings import findings
 from failover.core.plan import make_plan
 from failover.core.result import ExitCode, RunResult, StepRecord, SwitchRequest
 from failover.core.rules.case import case
 from failover.core.snapshot import ClusterSnapshot, Snapshot
+from failover.core.unplanned import outlook, with_outlook
 
 VERBS = (
     *("init", "status", "clients", "active", "plan", "preflight", "switch", "failback"),
@@ -190,8 +192,7 @@ def test_status_is_0_when_healthy(cli: Any, see: See, snapshot: Snapshot) -> Non
     assert cli("status").exit_code == 0
 
 
-def test_preflight(cli: Any, see: See, snapshot: Snapshot) -> None:
-    see(snapshot)
+def test_preflight(cli: Any, engine: "FakeOrchestrator") -> None:
     ready = cli("preflight", "--to", "RIGHT", "-o", "json")
     assert (ready.exit_code, json.loads(ready.stdout)["ok"]) == (0, True)
     refused = cli("preflight", "--to", "RIGHT", "--expect-active", "RIGHT", "-o", "json")
@@ -269,12 +270,16 @@ class FakeOrchestrator:
         self._settings, self._seen, self._result = settings, seen, result
         self.asked: list[SwitchRequest] = []
         self.on_progress: Any = None
+        self.estimate, self.answers = Estimate(0, "2 living producers"), False
 
     def plan(self, request: SwitchRequest) -> Any:
         naming = case(self._seen, self._settings, request).naming
         found = findings(self._seen, self._settings, request)
         scope = self._settings.scope(request.scope)
-        return make_plan(self._seen, request, scope, naming, self._settings.flows, found)
+        made = make_plan(self._seen, request, scope, naming, self._settings.flows, found)
+        if not request.emergency:
+            return made
+        return with_outlook(made, request, outlook(request, self.estimate, answers=self.answers))
 
     def switch(self, request: SwitchRequest) -> RunResult:
         self.asked.append(request)
@@ -353,6 +358,84 @@ def test_plan_that_would_be_refused_ends_with_3(cli: Any, engine: FakeOrchestrat
     result = cli("plan --to RIGHT --expect-active RIGHT -o json")
     assert result.exit_code == ExitCode.REFUSED
     assert json.loads(result.stdout)["blocking"] == ["active-mismatch"]
+
+
+def without_left(engine: "FakeOrchestrator", snapshot: Snapshot, see: See) -> None:
+    """LEFT does not answer; RIGHT holds the state too."""
+    gone = replace(snapshot, clusters={**snapshot.clusters, "LEFT": unreachable("LEFT")})
+    engine._seen = gone
+    see(gone)
+
+
+def test_dry_run_of_an_emergency_tells_what_may_be_lost_and_who_answers(
+    cli: Any, engine: FakeOrchestrator, snapshot: Snapshot, see: See
+) -> None:
+    without_left(engine, snapshot, see)
+    for command in ("switch --dry-run", "plan"):
+        told = cli(f"{command} --to RIGHT --emergency --max-lost 0 -o json")
+        document = json.loads(told.stdout)
+        assert (told.exit_code, document["result"]) == (0, "planned")
+        assert document["old_side_answers"] is False
+        assert document["estimate"] == {
+            "lost_at_most": 0,
+            "lost_at_most_source": "2 living producers",
+            "accepted": True,
+        }
+    shown = cli("plan --to RIGHT --emergency --max-lost 0").stdout
+    assert "LEFT answers" in shown
+    assert "2 living producers" in shown
+    assert not engine.asked
+
+
+def test_dry_run_of_an_emergency_ends_as_the_switch_would(
+    cli: Any, engine: FakeOrchestrator, snapshot: Snapshot, see: See
+) -> None:
+    without_left(engine, snapshot, see)
+    engine.estimate = Estimate(None, "p1 lived until shortly before")
+    for options in ("", "--max-lost 5"):
+        result = cli(f"plan --to RIGHT --emergency {options} -o json")
+        assert result.exit_code == ExitCode.DATA_LOSS
+        assert json.loads(result.stdout)["result"] == "data-loss-not-accepted"
+    assert cli("plan --to RIGHT --emergency --allow-data-loss").exit_code == 0
+    engine.answers = True
+    alive = cli("plan --to RIGHT --emergency --allow-data-loss -o json")
+    document = json.loads(alive.stdout)
+    assert (alive.exit_code, document["blocking"]) == (ExitCode.REFUSED, ["old-side-alive"])
+    assert document["old_side_answers"] is True
+    insisted = cli("plan --to RIGHT --emergency --allow-data-loss --old-side-alive -o json")
+    assert (insisted.exit_code, json.loads(insisted.stdout)["blocking"]) == (0, [])
+
+
+def test_loss_that_is_not_accepted_refuses_before_the_question(
+    cli: Any,
+    engine: FakeOrchestrator,
+    snapshot: Snapshot,
+    see: See,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_left(engine, snapshot, see)
+    monkeypatch.setattr("failover.cli.perform.at_terminal", lambda: True)
+    result = cli("switch --to RIGHT --emergency", given="RIGHT\n")
+    assert result.exit_code == ExitCode.DATA_LOSS
+    assert "next: add --allow-data-loss" in result.stderr
+    assert "Type RIGHT" not in result.stderr
+    assert not engine.asked
+
+
+@pytest.mark.parametrize("verb", ["plan", "preflight", "switch --yes"])
+def test_options_of_an_emergency_mean_nothing_without_it(cli: Any, verb: str) -> None:
+    result = cli(f"{verb} --to RIGHT --allow-data-loss")
+    assert result.exit_code == ExitCode.USAGE
+    assert "with --emergency only" in result.stderr
+
+
+def test_preflight_of_an_emergency_needs_no_old_side(
+    cli: Any, engine: FakeOrchestrator, snapshot: Snapshot, see: See
+) -> None:
+    without_left(engine, snapshot, see)
+    assert cli("preflight --to RIGHT").exit_code == ExitCode.UNREACHABLE
+    result = cli("preflight --to RIGHT --emergency -o json")
+    assert (result.exit_code, json.loads(result.stdout)["ok"]) == (0, True)
 
 
 def test_nobody_there_to_confirm(cli: Any, engine: FakeOrchestrator) -> None:

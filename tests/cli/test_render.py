@@ -4,6 +4,7 @@ After a wanted change: ``FAILOVER_UPDATE=1 pytest tests/cli/test_render.py``, th
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from rich.console import Console, RenderableType
 
 from clientlib.settings import Settings
 from failover.cli import documents, render, render_run
+from failover.core.estimate import Estimate
 from failover.core.findings import findings
 from failover.core.plan import make_plan
 from failover.core.result import ExitCode, RunResult, StepRecord, SwitchRequest
 from failover.core.rules.case import case
-from failover.core.snapshot import Snapshot
+from failover.core.snapshot import ClusterSnapshot, Snapshot
+from failover.core.unplanned import outlook, with_outlook
 
 EXPECTED = Path(__file__).with_name("expected")
 WIDTH = 100
@@ -60,6 +63,20 @@ def test_plan(name: str, request_: SwitchRequest, snapshot: Snapshot, settings: 
     scope = settings.scope("default")
     made = make_plan(snapshot, request_, scope, naming, settings.flows, found)
     check(name, render_run.plan(made, documents.groups(snapshot), request_.timeout_s))
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_plan_of_an_emergency(answers: bool, snapshot: Snapshot, settings: Settings) -> None:
+    gone = ClusterSnapshot("LEFT", reachable=False, error="is given up, and was not asked")
+    seen = replace(snapshot, clusters={**snapshot.clusters, "LEFT": gone})
+    request = SwitchRequest("default", "RIGHT", emergency=True)
+    found = findings(seen, settings, request)
+    naming = case(seen, settings, request).naming
+    made = make_plan(seen, request, settings.scope("default"), naming, settings.flows, found)
+    lost = Estimate(None, "checkout-1 lived until shortly before and cannot write again")
+    made = with_outlook(made, request, outlook(request, lost, answers=answers))
+    name = "plan-emergency-alive" if answers else "plan-emergency"
+    check(name, render_run.plan(made, documents.groups(seen), request.timeout_s))
 
 
 def test_preflight(snapshot: Snapshot, settings: Settings) -> None:
