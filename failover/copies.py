@@ -297,30 +297,10 @@ class CopyWatch:
         if self._route.origin != self._route.source:
             return ()  # MM2 keeps no syncs between two copies
         if self._pairs is None:
-            self._pairs = self._read_pairs()
+            self._pairs = sync_pairs(
+                self._admin, self._reader, self._naming, self._route.source, self._route.target
+            )
         return self._pairs.get(here, ())
-
-    def _read_pairs(self) -> dict[Partition, tuple[Pair, ...]]:
-        """Read the newest offset syncs, wherever MM2 is told to keep them."""
-        route, policy = self._route, self._naming.policy
-        for alias, other in ((route.source, route.target), (route.target, route.source)):
-            topic = policy.offset_syncs_topic(other)
-            if topic in self._admin.partitions(alias):
-                return self._read_syncs(alias, Partition(topic, 0))
-        return {}
-
-    def _read_syncs(
-        self, alias: ClusterAlias, part: Partition
-    ) -> dict[Partition, tuple[Pair, ...]]:
-        end, at = self._admin.ends(alias, [part])[part], self._admin.starts(alias, [part])[part]
-        at = max(at, end - _MOST_SYNCS)
-        indexes: dict[Partition, SyncIndex] = {}
-        while at < end:
-            found = self._reader.read(alias, {part: Window(at, end, _BATCH)})[part]
-            for record in found.records:
-                _add_sync(indexes, record)
-            at = _next(found.records, found.covered_to, end)
-        return {part: index.pairs() for part, index in indexes.items()}
 
     def _is_copy(self, side: Side) -> bool:
         return self._alias(side) != self._route.origin
@@ -335,6 +315,31 @@ class CopyWatch:
         )
         here, there = (Partition(name, part.number) for name in names)
         return _Log(here, there, floor, base, floor, base)
+
+
+def sync_pairs(
+    admin: Admin, reader: LogReader, naming: Naming, source: ClusterAlias, target: ClusterAlias
+) -> dict[Partition, tuple[Pair, ...]]:
+    """Read the newest offset syncs of a flow, wherever MM2 is told to keep them."""
+    for alias, other in ((source, target), (target, source)):
+        topic = naming.policy.offset_syncs_topic(other)
+        if topic in admin.partitions(alias):
+            return _read_syncs(admin, reader, alias, Partition(topic, 0))
+    return {}
+
+
+def _read_syncs(
+    admin: Admin, reader: LogReader, alias: ClusterAlias, part: Partition
+) -> dict[Partition, tuple[Pair, ...]]:
+    end, at = admin.ends(alias, [part])[part], admin.starts(alias, [part])[part]
+    at = max(at, end - _MOST_SYNCS)
+    indexes: dict[Partition, SyncIndex] = {}
+    while at < end:
+        found = reader.read(alias, {part: Window(at, end, _BATCH)})[part]
+        for record in found.records:
+            _add_sync(indexes, record)
+        at = _next(found.records, found.covered_to, end)
+    return {part: index.pairs() for part, index in indexes.items()}
 
 
 def _next(records: Sequence[LogRecord], covered_to: Offset | None, end: Offset) -> Offset:

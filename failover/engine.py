@@ -25,10 +25,13 @@ from failover.io.ports import Ports
 from failover.io.state_store import KafkaStateStore
 from failover.io.switch_admin import KafkaSwitchAdmin
 from failover.rejoin import Rejoining
+from failover.survey import Survey
 
 Observe = Callable[[frozenset[str]], Snapshot]
 """Observes all clusters but those that are given up."""
 Preflight = Callable[[Snapshot, SwitchRequest], tuple[Finding, ...]]
+MakeSurvey = Callable[[Naming, Ports], Callable[[Snapshot, SwitchRequest], Snapshot]]
+"""Makes what looks at records before a request is judged; see `Survey`."""
 OnProgress = Callable[[Progress], None]
 NewId = Callable[[int], str]
 
@@ -64,6 +67,7 @@ def connect(
         Ports(store, KafkaSwitchAdmin(settings, timeout_s=timeout_s), reader, SystemClock()),
         observe=observer.snapshot,
         preflight=lambda snapshot, request: find(snapshot, settings, request),
+        survey=Survey,
         on_progress=on_progress,
         resources=resources,
     )
@@ -72,9 +76,9 @@ def connect(
 class Orchestrator:
     """Switches one scope.
 
-    ``observe`` and ``preflight`` are injected. ``on_progress`` hears when a step begins, advances
-    or ends, from the thread that runs the command; it may be replaced at any time. ``resources``
-    are closed with the orchestrator.
+    ``observe``, ``survey`` and ``preflight`` are injected. ``on_progress`` hears when a step
+    begins, advances or ends, from the thread that runs the command; it may be replaced at any time.
+    ``resources`` are closed with the orchestrator.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Orchestrator:
         *,
         observe: Observe,
         preflight: Preflight,
+        survey: MakeSurvey | None = None,
         on_progress: OnProgress = lambda _: None,
         new_id: NewId = new_run_id,
         resources: ExitStack | None = None,
@@ -98,6 +103,7 @@ class Orchestrator:
         self._resources = resources
         self._observe = observe
         self._preflight = preflight
+        self._survey = survey(self.naming, ports) if survey is not None else _as_seen
         self._execution: Execution | None = None
 
     def __enter__(self) -> Self:
@@ -150,7 +156,7 @@ class Orchestrator:
         return self._plan(request, self._given_up(request))
 
     def _plan(self, request: SwitchRequest, gone: frozenset[str]) -> Plan:
-        snapshot = self._observe(gone)
+        snapshot = self._survey(self._observe(gone), request)
         findings = self._preflight(snapshot, request)
         if not any(finding.id == "wrong-cluster" for finding in findings):
             findings = (*findings, *_wrong_clusters(snapshot))
@@ -212,6 +218,10 @@ class Orchestrator:
 
     def _for(self, run: str) -> SwitchRequest:
         return SwitchRequest(scope=self.scope.name, to="", run=run)
+
+
+def _as_seen(snapshot: Snapshot, _request: SwitchRequest) -> Snapshot:
+    return snapshot
 
 
 def _wrong_clusters(snapshot: Snapshot) -> tuple[Finding, ...]:

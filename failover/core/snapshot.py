@@ -96,14 +96,32 @@ class FlowSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Oldest:
+    """Where the oldest record that a target holds of a log stands on the active cluster.
+
+    What the active cluster has below ``offset`` the target lacks. Not ``exact``: by arithmetic.
+    ``offset`` None: it could not be found, ``why`` says why.
+    """
+
+    offset: Offset | None
+    exact: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that was observed for one scope, and when (Unix milliseconds)."""
+    """Everything that was observed for one scope, and when (Unix milliseconds).
+
+    A survey for a request adds: of a planned switch, by partition of the active cluster that a
+    group has not read to its end, the ``oldest`` record that the target holds of it.
+    """
 
     scope: str
     at_ms: int
     clusters: Mapping[ClusterAlias, ClusterSnapshot]
     flows: tuple[FlowSnapshot, ...] = ()
     view: View = field(default_factory=View)
+    oldest: Mapping[Partition, Oldest] = field(default_factory=dict)
 
     @property
     def reachable(self) -> tuple[ClusterAlias, ...]:

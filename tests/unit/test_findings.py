@@ -22,6 +22,7 @@ from failover.core.snapshot import (
     FlowSnapshot,
     GroupInfo,
     Member,
+    Oldest,
     Snapshot,
     TopicInfo,
 )
@@ -200,6 +201,26 @@ def run(phase: RunPhase = RunPhase.COPYING, ident: str = "r1") -> Change:
     return apply
 
 
+def held_from(**oldest: Oldest) -> Change:
+    """Let the target hold a log from there on; ``__`` stands for a dot. Partition 0."""
+    known = {Partition(name.replace("__", "."), 0): one for name, one in oldest.items()}
+    return lambda snapshot: replace(snapshot, oldest=known)
+
+
+def group_read_all(snapshot: Snapshot) -> Snapshot:
+    """The group has finished epoch 1."""
+    known = snapshot.clusters["LEFT"].groups["billing"]
+    token = encode(Token(2, "LEFT"))
+    more = {Partition("RIGHT.orders", n): Commit(end, token) for n, end in ((0, 40), (1, 50))}
+    return groups("LEFT", billing=replace(known, commits={**known.commits, **more}))(snapshot)
+
+
+def stands_elsewhere(snapshot: Snapshot) -> Snapshot:
+    """The group's newest position is on RIGHT."""
+    moved = replace(group(0, 1), commits=group(0, 1, epoch=3, on="RIGHT").commits)
+    return groups("RIGHT", billing=moved)(held_from(orders=Oldest(95))(snapshot))
+
+
 PLAIN = GroupInfo("EMPTY", (), {Partition("orders", 0): Commit(3)})
 OUTSIDE = GroupInfo("EMPTY", (), {Partition("payments", 0): Commit(3)})
 BEHIND = client("c2", Role.CONSUMER)
@@ -244,6 +265,35 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
     ("run left, a look", run(), None, {"run-unfinished:block"}),
     ("own run", run(), replace(TO_RIGHT, run="r1"), set()),
     ("run done", run(RunPhase.DONE), None, set()),
+    ("target begins where it was read", held_from(orders=Oldest(90)), TO_RIGHT, set()),
+    (
+        "target lacks unread records",
+        held_from(orders=Oldest(91)),
+        TO_RIGHT,
+        {"segment-missing:block"},
+    ),
+    ("target lacks unread records, a look", held_from(orders=Oldest(91)), None, set()),
+    (
+        "target lacks unread records of an older epoch",
+        held_from(RIGHT__orders=Oldest(39, exact=False)),
+        TO_RIGHT,
+        {"segment-missing:block"},
+    ),
+    (
+        "target lacks what is behind the end of an epoch",
+        lambda s: topics("LEFT", RIGHT__orders=topic(60, 50))(
+            group_read_all(held_from(RIGHT__orders=Oldest(60))(s))
+        ),
+        TO_RIGHT,
+        set(),
+    ),
+    (
+        "nobody can compare",
+        held_from(orders=Oldest(None, why="no record in common")),
+        TO_RIGHT,
+        {"segment-unsure:warn"},
+    ),
+    ("group stands elsewhere", stands_elsewhere, TO_RIGHT, set()),
     ("mark", view(mark=Mark("r1", "host-1", 3)), None, {"run-locked:info"}),
     ("own mark", view(mark=Mark("r1", "host-1", 3)), replace(TO_RIGHT, run="r1"), set()),
     ("no heartbeat", flow(0, heartbeat_age_ms=None), TO_RIGHT, {"flow-silent:block"}),

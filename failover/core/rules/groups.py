@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 
 from clientlib.protocol.clients import Registration, Role
 from clientlib.protocol.token import decode
-from clientlib.protocol.types import ClusterAlias, Partition
+from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from failover.core.result import Finding, Severity
 from failover.core.rules.case import Case, Rule, listed
-from failover.core.snapshot import ClusterSnapshot, GroupInfo
+from failover.core.segments import Unread, unread
+from failover.core.snapshot import ClusterSnapshot, GroupInfo, Oldest
 
 # A client that ended long ago without saying so is history, not news.
 EXPIRED_NEWS_MS = 3_600_000
@@ -134,6 +135,54 @@ def _idents(case: Case) -> frozenset[str]:
     return frozenset(i for c in case.snapshot.clusters.values() for i in c.clients)
 
 
+def segment_missing(case: Case) -> Iterator[Finding]:
+    """A group has not read records that the target no longer holds, or never got."""
+    lacks: Mapping[str, list[tuple[Unread, Oldest]]] = defaultdict(list)
+    for one in unread(case.snapshot, case.naming) if case.request else ():
+        oldest = case.snapshot.oldest.get(one.log)
+        if oldest is not None and (oldest.offset is None or one.below(oldest.offset)[2]):
+            lacks[one.group].append((one, oldest))
+    for group, found in sorted(lacks.items()):
+        missing = [(one, o.offset, o.exact) for one, o in found if o.offset is not None]
+        if missing:
+            yield _segment_missing(case, group, missing)
+        unsure = {f"{one.log.topic}[{one.log.number}]: {o.why}" for one, o in found if o.why}
+        if unsure:
+            yield _segment_unsure(case, group, unsure)
+
+
+def _segment_missing(case: Case, group: str, missing: list[tuple[Unread, Offset, bool]]) -> Finding:
+    count, where = 0, []
+    for one, offset, _ in missing:
+        first, end, records = one.below(offset)
+        count += records
+        where.append(f"{one.log.topic}[{one.log.number}] {first}..{end - 1}")
+    about = "" if all(exact for _, _, exact in missing) else "about "
+    return Finding(
+        "segment-missing",
+        Severity.BLOCK,
+        f"group {group}",
+        f"has not read {about}{count:,} records that {case.targets[0]} does not hold: "
+        + listed(where),
+        "retention or a deletion removed them there, or its copy begins after them; the group "
+        "would pass over them",
+        f"let the group catch up on {case.active}; or accept that it passes over them: "
+        "--ignore segment-missing",
+    )
+
+
+def _segment_unsure(case: Case, group: str, unsure: set[str]) -> Finding:
+    return Finding(
+        "segment-unsure",
+        Severity.WARN,
+        f"group {group}",
+        f"whether {case.targets[0]} holds what it has not read is not known: "
+        + listed(sorted(unsure), 3),
+        "the two logs could not be compared where the target's begins",
+        f"let the group catch up on {case.active} first",
+    )
+
+
 def group_not_wrapped(case: Case) -> Iterator[Finding]:
     """A group commits in the scope and knows nothing of epochs."""
     cluster = case.snapshot.clusters.get(case.active)
@@ -223,6 +272,7 @@ RULES: tuple[Rule, ...] = (
     group_not_stable,
     partition_not_owned,
     group_not_moved,
+    segment_missing,
     group_not_wrapped,
     config_drift,
     client_behind,
