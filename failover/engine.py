@@ -147,7 +147,7 @@ class Orchestrator:
         if not probes:
             return made
         clients = self.ports.store.clients([request.to]).get(request.to, {})
-        found = estimate(clients, self.ports.clock.now_ms())
+        found = estimate(clients, self.ports.clock.now_ms(), made.others)
         answers = any(probe() for probe in probes)
         return with_outlook(made, request, outlook(request, found, answers=answers))
 

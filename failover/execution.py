@@ -32,7 +32,7 @@ from failover.core.machine import (
     interruptible,
     step,
 )
-from failover.core.plan import Plan
+from failover.core.plan import LONGER_COPY, Plan
 from failover.core.result import ExitCode, Progress, RunResult, SwitchRequest
 from failover.io.ports import Outcome, Ports
 
@@ -282,7 +282,7 @@ class Execution:
             return
         plan = self._context.plan(self._request)
         if not plan.refusals:
-            self._begin_if_accepted(Run(self._request.run, self._request, state))
+            self._begin_if_accepted(Run(self._request.run, self._request, state), plan)
             return
         waited_ms = self._ports.clock.now_ms() - self._considered_since
         if plan.lasting or waited_ms >= self._request.timeout_s * 1000:
@@ -294,7 +294,7 @@ class Execution:
         self._context.progress(report.progress_of(waiting))
         self.pause_s = _CONSIDER_PAUSE_S
 
-    def _begin_if_accepted(self, run: Run) -> None:
+    def _begin_if_accepted(self, run: Run, plan: Plan) -> None:
         """Begin; an unplanned switch only if the old side is gone and the loss is accepted."""
         if not run.request.emergency:
             self._begin(run)
@@ -303,10 +303,11 @@ class Execution:
             self._finish(self._alive(run))
             return
         clients = self._ports.store.clients([run.target]).get(run.target, {})
-        found = estimate(clients, self._ports.clock.now_ms())
+        found = estimate(clients, self._ports.clock.now_ms(), plan.others)
         allowed, most = run.request.allow_data_loss, run.request.max_lost
         if acceptable(found, allowed=allowed, most=most):
-            self._begin(replace(run, estimate=found))
+            told = tuple(f"{f.subject} {f.what}" for f in plan.findings if f.id == LONGER_COPY)
+            self._begin(replace(run, estimate=found, warnings=told))
             return
         result = self._refusal(
             "data-loss-not-accepted",
@@ -326,6 +327,10 @@ class Execution:
     def _refused_by(self, plan: Plan) -> RunResult:
         told = "; ".join(f"{f.id}: {f.subject} {f.what}" for f in plan.refusals)
         refusal = self._refusal("refused", ExitCode.REFUSED, told)
+        if plan.only_loss:
+            remedy = plan.refusals[0].remedy
+            loss = "data-loss-not-accepted", ExitCode.DATA_LOSS
+            refusal = self._refusal(*loss, f"{told}; nothing was changed", remedy=remedy)
         return replace(refusal, findings=plan.findings)
 
     def _begin(self, run: Run) -> None:

@@ -273,9 +273,9 @@ def plan(made: Plan, known: Iterable[Document]) -> Document:
     result = "planned"
     if made.unchanged:
         result = "unchanged"
-    elif made.refusals:
+    elif made.refusals and not made.only_loss:
         result = "refused"
-    elif made.unaccepted is not None:
+    elif made.refusals or made.unaccepted is not None:
         result = "data-loss-not-accepted"
     return {
         "schema": SCHEMA,

@@ -28,7 +28,7 @@ def show(
         lambda: render_run.plan(made, groups, request.timeout_s),
     )
     if made.refusals and not made.unchanged:
-        raise typer.Exit(ExitCode.REFUSED)
+        raise typer.Exit(ExitCode.DATA_LOSS if made.only_loss else ExitCode.REFUSED)
     if made.unaccepted:
         raise typer.Exit(ExitCode.DATA_LOSS)
 
@@ -50,6 +50,7 @@ def refuse(made: Plan, request: SwitchRequest) -> None:
         raise RefusedError(
             f"refused, nothing was changed: {ids}",
             "do what the findings say, or go on despite one with --ignore FINDING",
+            ExitCode.DATA_LOSS if made.only_loss else ExitCode.REFUSED,
         )
     if made.unaccepted is not None:
         told = unplanned.not_accepted(made.unaccepted)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from clientlib.protocol.clients import Registration, Role
+from clientlib.protocol.types import ClusterAlias
 
 
 class Estimate(NamedTuple):
@@ -18,6 +19,21 @@ class Estimate(NamedTuple):
         return "unknown" if self.records is None else f"at most {self.records:,}"
 
 
+class Elsewhere(NamedTuple):
+    """Records that ``ahead`` clusters hold and the target lacks, by their copies.
+
+    ``silent`` ones could not be asked, ``unsure`` ones not compared.
+    """
+
+    records: int = 0
+    ahead: tuple[ClusterAlias, ...] = ()
+    silent: tuple[ClusterAlias, ...] = ()
+    unsure: tuple[ClusterAlias, ...] = ()
+
+
+NOWHERE = Elsewhere()
+
+
 class Outlook(NamedTuple):
     """What an unplanned switch is up to before it begins.
 
@@ -29,12 +45,36 @@ class Outlook(NamedTuple):
     accepted: bool
 
 
-def estimate(clients: Mapping[str, Registration], now_ms: int) -> Estimate:
+def estimate(
+    clients: Mapping[str, Registration], now_ms: int, others: Elsewhere = NOWHERE
+) -> Estimate:
     """Return what may be lost, by the producers that are registered on the surviving cluster.
 
     A living producer writes again what the copies lack, except for what its buffer had to give up.
-    Of one that does not live nobody can say what it wrote last.
+    Of one that does not live nobody can say what it wrote last. What another surviving cluster has
+    confirmed (``others``) no producer keeps, so that the target lacks it for good.
     """
+    return _with(_by_producers(clients, now_ms), others)
+
+
+def _with(found: Estimate, others: Elsewhere) -> Estimate:
+    told = []
+    if others.records:
+        told.append(
+            f"{', '.join(others.ahead)} holds {others.records:,} records that the target lacks, "
+            "and producers may not keep them any more"
+        )
+    if others.silent:
+        told.append(f"{', '.join(others.silent)} may hold records that no producer keeps, and "
+                    "does not answer")  # fmt: skip
+    if others.unsure:
+        told.append(f"copies on {', '.join(others.unsure)} could not be compared with the target's")
+    known = found.records is not None and not (others.silent or others.unsure)
+    records = found.records + others.records if known and found.records is not None else None
+    return Estimate(records, "; ".join((found.source, *told)))
+
+
+def _by_producers(clients: Mapping[str, Registration], now_ms: int) -> Estimate:
     producers = [r for r in clients.values() if r.client.role is Role.PRODUCER]
     living = [r for r in producers if not r.expired(now_ms)]
     dead = [r for r in producers if r.expired(now_ms)]

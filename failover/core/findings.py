@@ -14,11 +14,16 @@ from typing import NamedTuple
 
 from clientlib.settings import Settings
 from failover.core.result import Finding, Severity, SwitchRequest
-from failover.core.rules import control, groups, mirror
+from failover.core.rules import control, groups, mirror, survivors
 from failover.core.rules.case import Rule, case
 from failover.core.snapshot import Snapshot
 
-RULES: tuple[Rule, ...] = (*control.RULES, *mirror.RULES, *groups.RULES)
+RULES: tuple[Rule, ...] = (
+    *control.RULES,
+    *survivors.RULES,
+    *mirror.RULES,
+    *groups.RULES,
+)
 """Every rule, clusters and control plane first, then flows and topics, then groups and clients."""
 
 # What is wrong with the facts themselves cannot be waved through.
@@ -33,6 +38,7 @@ NEEDED_IN_AN_EMERGENCY = frozenset(
         "identity-policy",
         "client-unknown",
         "diverged",
+        "longer-copy",
     }
 )
 """What an unplanned switch cannot do without; everything else it is only told."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Scope
-from failover.core.estimate import Estimate, Outlook
+from failover.core.estimate import NOWHERE, Elsewhere, Estimate, Outlook
+from failover.core.leads import elsewhere
 from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.steps import steps_of
@@ -24,6 +25,9 @@ PASSING = frozenset(
     }
 )
 """Findings that pass by themselves: a rebalance, a handover, a standby that is about to join."""
+
+LONGER_COPY = "longer-copy"
+"""The finding that goes with loss: another cluster has more than the target."""
 
 Listing = Mapping[ClusterAlias, Mapping[str, int]]
 """Partition counts by cluster and topic."""
@@ -45,7 +49,8 @@ class Plan:
     """What a switch would do. ``unchanged``: the target is active already, nothing to do.
 
     ``refusals`` are the findings that stop it; ``epoch`` is the counter it would open. ``outlook``:
-    of an unplanned switch, whether the old side answers and what may be lost.
+    of an unplanned switch, whether the old side answers and what may be lost; ``others``: what
+    other surviving clusters hold that the target lacks.
     """
 
     scope: str
@@ -59,6 +64,7 @@ class Plan:
     findings: tuple[Finding, ...]
     ignored: tuple[str, ...] = ()
     outlook: Outlook | None = None
+    others: Elsewhere = NOWHERE
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -72,6 +78,11 @@ class Plan:
         if self.unchanged or self.outlook is None or self.outlook.accepted:
             return None
         return self.outlook.estimate
+
+    @property
+    def only_loss(self) -> bool:
+        """Whether nothing stands in the way but records that may be lost."""
+        return {finding.id for finding in self.refusals} == {LONGER_COPY}
 
     @property
     def lasting(self) -> tuple[Finding, ...]:
@@ -138,6 +149,7 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
     """Return the plan of a planned switch. The same input gives the same plan."""
     state = snapshot.view.state
     source = state.active if state is not None else ""
+    flows = tuple(flows)
     listed = {
         alias: {name: topic.partitions for name, topic in cluster.topics.items()}
         for alias, cluster in snapshot.clusters.items()
@@ -157,6 +169,9 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
         creations=() if unchanged else creations(listed, topics, naming, flows),
         findings=tuple(findings),
         ignored=request.ignore,
+        others=elsewhere(snapshot, request.to, flows)
+        if request.emergency and not unchanged
+        else NOWHERE,
     )
 
 

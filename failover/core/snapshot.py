@@ -27,6 +27,11 @@ class TopicInfo:
         return len(self.ends)
 
 
+def stable_end(log: TopicInfo, number: int) -> Offset:
+    """Return the end of a partition below which no transaction is open."""
+    return (log.stable_ends or log.ends)[number]
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """A committed offset with its raw metadata."""
@@ -109,11 +114,25 @@ class Oldest:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """How another cluster's copies of a lost cluster compare with the target's, by partition.
+
+    ``ahead``: records that it holds and the target lacks; ``behind``: the other way round;
+    ``unsure``: copies that could not be compared, and why. Partitions are logical ones.
+    """
+
+    ahead: Mapping[Partition, int] = field(default_factory=dict)
+    behind: Mapping[Partition, int] = field(default_factory=dict)
+    unsure: Mapping[Partition, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that was observed for one scope, and when (Unix milliseconds).
 
     A survey for a request adds: of a planned switch, by partition of the active cluster that a
-    group has not read to its end, the ``oldest`` record that the target holds of it.
+    group has not read to its end, the ``oldest`` record that the target holds of it; of an
+    unplanned one, by other surviving cluster, the ``leads``.
     """
 
     scope: str
@@ -122,6 +141,7 @@ class Snapshot:
     flows: tuple[FlowSnapshot, ...] = ()
     view: View = field(default_factory=View)
     oldest: Mapping[Partition, Oldest] = field(default_factory=dict)
+    leads: Mapping[ClusterAlias, Lead] = field(default_factory=dict)
 
     @property
     def reachable(self) -> tuple[ClusterAlias, ...]:
