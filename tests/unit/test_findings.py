@@ -21,6 +21,7 @@ from failover.core.snapshot import (
     Commit,
     FlowSnapshot,
     GroupInfo,
+    Lead,
     Member,
     Oldest,
     Snapshot,
@@ -207,6 +208,22 @@ def held_from(**oldest: Oldest) -> Change:
     return lambda snapshot: replace(snapshot, oldest=known)
 
 
+ORDERS = Partition("orders", 0)
+GIVE_UP = replace(TO_RIGHT, emergency=True)
+
+
+def third(lead: Lead, *, gone: bool = True) -> Change:
+    """LEFT does not answer; a third cluster's copies compare like this with RIGHT's."""
+
+    def change(snapshot: Snapshot) -> Snapshot:
+        if gone:
+            empty = ClusterSnapshot("LEFT", reachable=False, error="refused")
+            snapshot = replace(snapshot, clusters={**snapshot.clusters, "LEFT": empty})
+        return replace(snapshot, leads={"THIRD": lead})
+
+    return change
+
+
 def group_read_all(snapshot: Snapshot) -> Snapshot:
     """The group has finished epoch 1."""
     known = snapshot.clusters["LEFT"].groups["billing"]
@@ -292,6 +309,32 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         held_from(orders=Oldest(None, why="no record in common")),
         TO_RIGHT,
         {"segment-unsure:warn"},
+    ),
+    ("survivor is longer", third(Lead({ORDERS: 5})), GIVE_UP, {"longer-copy:block"}),
+    (
+        "survivor is longer, a planned switch",
+        third(Lead({ORDERS: 5}), gone=False),
+        TO_RIGHT,
+        set(),
+    ),
+    (
+        "survivor is longer, loss accepted",
+        third(Lead({ORDERS: 5})),
+        replace(GIVE_UP, allow_data_loss=True),
+        {"longer-copy:warn"},
+    ),
+    (
+        "survivor is longer, the estimate decides",
+        third(Lead({ORDERS: 5})),
+        replace(GIVE_UP, max_lost=5),
+        {"longer-copy:warn"},
+    ),
+    ("survivor is shorter", third(Lead(behind={ORDERS: 5})), GIVE_UP, set()),
+    (
+        "survivor cannot be compared",
+        third(Lead(unsure={ORDERS: "no record in common"})),
+        GIVE_UP,
+        {"copies-unsure:warn"},
     ),
     ("group stands elsewhere", stands_elsewhere, TO_RIGHT, set()),
     ("mark", view(mark=Mark("r1", "host-1", 3)), None, {"run-locked:info"}),

@@ -18,11 +18,9 @@ def longer_copy(case: Case) -> Iterator[Finding]:
     if request is None or not request.emergency:
         return
     accepted = request.allow_data_loss or request.max_lost is not None
-    most = max((sum(lead.ahead.values()) for lead in case.snapshot.leads.values()), default=0)
     for alias, lead in sorted(case.snapshot.leads.items()):
         ahead, behind = sum(lead.ahead.values()), sum(lead.behind.values())
         if ahead:
-            better = ahead == most and ahead > behind
             yield Finding(
                 "longer-copy",
                 Severity.WARN if accepted else Severity.BLOCK,
@@ -32,14 +30,10 @@ def longer_copy(case: Case) -> Iterator[Finding]:
                 + (f"; and lacks {behind:,} that {request.to} holds" if behind else ""),
                 "a producer keeps no record that any standby has confirmed, so nobody may write "
                 "these again",
-                _instead(alias, better=better),
+                f"failover switch --to {alias} --emergency; or accept the loss: --allow-data-loss"
+                if ahead > behind
+                else f"{request.to} holds more all in all: accept the loss: --allow-data-loss",
             )
-
-
-def _instead(alias: ClusterAlias, *, better: bool) -> str:
-    if better:
-        return f"failover switch --to {alias} --emergency; or accept the loss: --allow-data-loss"
-    return "no cluster holds everything; this one holds most: accept the loss: --allow-data-loss"
 
 
 def _where(counts: Mapping[Partition, int]) -> str:

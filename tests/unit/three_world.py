@@ -1,0 +1,89 @@
+"""Three clusters in memory, a mirror from each to each, and an orchestrator that surveys them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from clientlib.protocol.state import State
+from clientlib.protocol.types import Epoch
+from clientlib.settings import parse
+from failover.core.result import Finding, SwitchRequest
+from failover.core.rules.case import case
+from failover.core.rules.survivors import RULES
+from failover.core.snapshot import Snapshot
+from failover.engine import Orchestrator
+from failover.io.ports import Ports
+from failover.survey import Survey
+from tests.unit.switch_world import (
+    LEFT,
+    RIGHT,
+    SCOPE,
+    Admin,
+    Clock,
+    Cluster,
+    Reader,
+    Store,
+    World,
+)
+
+THIRD = "THIRD"
+ALIASES = (LEFT, RIGHT, THIRD)
+SETTINGS = parse(
+    {
+        "clusters": {alias: {"bootstrap.servers": alias.lower()} for alias in ALIASES},
+        "scopes": {SCOPE: {"topics": ["T.*"]}},
+    },
+    environ={},
+)
+
+
+class ThreeWorld(World):
+    """As `World`, with THIRD. ``behind``: records that a flow (source, target) does not copy."""
+
+    def __init__(self, topics: Mapping[str, int]) -> None:
+        super().__init__(topics)
+        self.clusters[THIRD] = Cluster()
+        self.behind: dict[tuple[str, str], int] = {}
+        state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters={a: a[0].lower() for a in ALIASES})
+        for cluster in self.clusters.values():
+            cluster.state[:] = [(state.key(), state.value())]
+
+    def fill(self, alias: str, topic: str, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.now_ms += 1
+            self.write(alias, topic, 0, text)
+
+    def replicate(self) -> None:
+        """Copy between those that are up, as far as each flow has come."""
+        for source in ALIASES:
+            for target in ALIASES:
+                up = self.clusters[source].up and self.clusters[target].up
+                if source != target and up:
+                    self._flow(source, target)
+
+    def _flow(self, source: str, target: str) -> None:
+        lag = self.behind.get((source, target), 0)
+        here, there = self.clusters[source], self.clusters[target]
+        for name, log in list(here.logs.items()):
+            if "." in name:
+                continue
+            copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
+            for ours, theirs in zip(log, copy, strict=True):
+                for record in ours[len(theirs) : max(len(theirs), len(ours) - lag)]:
+                    theirs.append(replace(record, offset=len(theirs)))
+
+    def orchestrator(self) -> Orchestrator:
+        ports = Ports(Store(self), Admin(self), Reader(self), Clock(self))
+        return Orchestrator(
+            SETTINGS,
+            SCOPE,
+            ports,
+            observe=self.observe,
+            survey=Survey,
+            preflight=_survivors,
+            new_id=lambda now_ms: f"run-{now_ms:012d}-{self.calls:05d}",
+        )
+
+
+def _survivors(snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
+    facts = case(snapshot, SETTINGS, request)
+    return tuple(finding for rule in RULES for finding in rule(facts))
