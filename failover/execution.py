@@ -78,7 +78,7 @@ class Execution:
         self._acts: Acts | None = None
         self._run: Run | None = None
         self._planned_on = Revision(0, 0)
-        self._marks: Mapping[ClusterAlias, Mark] = {}
+        self._marks: dict[ClusterAlias, Mark] = {}
         self._marks_since = 0
         self._considered_since = 0
         self._failed: dict[ClusterAlias, str] = {}
@@ -118,14 +118,24 @@ class Execution:
             self._attempts += 1
             self._stage = self._lock_again
             return
-        locking = self._stage in {self._lock, self._lock_again}
-        if not locking or self._attempts >= _ATTEMPTS:
-            self._finish(self._refusal("locked", ExitCode.LOCKED, str(error)))
+        locking = self._stage in {self._claim, self._lock_again}
+        if locking and self._look_again():
+            self.pause_s = 0.1 + crc32(self._request.run.encode()) % 2_000 / 1_000
             return
+        locked = self._refusal("locked", ExitCode.LOCKED, str(error))
+        if self._run is not None and self._run.committed:
+            told = f"{self._run.target} is active; {error}, which completes this one"
+            locked = replace(locked, changed=True, epoch=self._run.epoch.counter, message=told)
+        self._finish(locked)
+
+    def _look_again(self) -> bool:
+        """Let go of the lock and begin anew; False when that was tried often enough."""
+        if self._attempts >= _ATTEMPTS:
+            return False
         self._attempts += 1
         self._ports.store.release()
         self._stage = self._look
-        self.pause_s = 0.1 + crc32(self._request.run.encode()) % 2_000 / 1_000
+        return True
 
     def run(self) -> RunResult:
         """Take turns until the end. Ctrl-C is a request to stop, at whatever point it comes."""
@@ -217,10 +227,21 @@ class Execution:
         self.pause_s = _MARK_PAUSE_S
 
     def _lock(self) -> None:
-        """Take one cluster first: of two that begin at once it fences all but the last."""
+        """Wait until the writers can fence at once: no other tool may come in between."""
         ident = self._request.run or self._context.new_id(self._ports.clock.now_ms())
         self._request = replace(self._request, run=ident)
-        arbiter = sorted(self._views)[:1]
+        self.pause_s = self._ports.store.warm_s()
+        self._stage = self._claim
+
+    def _claim(self) -> None:
+        """Take one cluster first: of two that begin at once it fences all but the last."""
+        ident, arbiter = self._request.run, sorted(self._views)[:1]
+        now = _marks(self._ports.store.views(arbiter))
+        if any(mark != self._marks.get(alias) for alias, mark in now.items()):
+            self._marks |= now  # somebody was faster, and must not be fenced while at work
+            self._marks_since = self._ports.clock.now_ms()
+            self._stage = self._watch_marks
+            return
         self._failed = _failures(self._ports.store.acquire(arbiter))
         if not self._failed:
             self._ports.store.hold(ident, arbiter)
@@ -245,8 +266,9 @@ class Execution:
         }
         merged = merge(self._views.values())
         if merged.state is None or merged.state.order != self._planned_on:
-            message = "the state changed while the lock was taken: another run was faster"
-            self._finish(self._refusal("locked", ExitCode.LOCKED, message))
+            if not self._look_again():
+                message = "the state changed while the lock was taken: another run was faster"
+                self._finish(self._refusal("locked", ExitCode.LOCKED, message))
             return
         refusal = self._unfit(merged)
         if refusal is not None:

@@ -187,6 +187,9 @@ class Store:
         self._mine: dict[str, int] = {}
         self._held: tuple[str, ...] = ()
 
+    def warm_s(self) -> float:
+        return 0.0
+
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return self._world.call(lambda: {alias: self._acquire(alias) for alias in aliases})
 
