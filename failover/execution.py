@@ -17,7 +17,7 @@ from clientlib.protocol.state import Mark, Phase, State, View, merge
 from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
-from failover.core import journal, publish, report
+from failover.core import journal, publish, report, stranded
 from failover.core.estimate import acceptable, estimate
 from failover.core.machine import (
     TERMINAL,
@@ -87,6 +87,7 @@ class Execution:
         self._tried = False
         self._looks = 0
         self._gone: ClusterAlias = ""
+        self._declared: ClusterAlias = ""
         self._probe: Callable[[], bool] | None = None
         self._attempts = 0
         self._stop = ""
@@ -183,7 +184,7 @@ class Execution:
             self._finish(refusal)
             return
         if self._request.emergency and merged.state is not None:
-            self._give_up(merged.state.active)
+            self._give_up(stranded.gone(merged.state, self._request.to))
         assert merged.state is not None  # noqa: S101 - _unfit refuses a scope without a state
         self._planned_on = merged.state.order
         self._marks = _marks(self._views)
@@ -203,7 +204,7 @@ class Execution:
 
     def _give_up(self, gone: ClusterAlias) -> None:
         """Ask nothing of the lost cluster any more, but whether it lives after all."""
-        if not self._gone:
+        if gone and not self._gone:
             self._gone = gone
             self._probe = self._ports.admin.probe(gone, _PROBE_S)
             if len(self._context.settings.aliases) > 2:  # noqa: PLR2004 - others may know more
@@ -292,12 +293,54 @@ class Execution:
             message = f"run {named} is not unfinished"
             self._finish(self._refusal("refused", ExitCode.REFUSED, message))
         elif old is not None:
-            self._begin(self._taken_up(old, merged))
+            self._settle(old, merged)
         elif self._command != "switch":
             self._finish(self._refusal("unchanged", ExitCode.OK, "no run is unfinished"))
+        elif self._declares(merged):
+            if self._answers():
+                self._finish(self._alive(self._gone))
+            else:
+                self._declare(merged)
         else:
             self._considered_since = self._ports.clock.now_ms()
             self._stage = self._consider
+
+    def _settle(self, old: Run, merged: View) -> None:
+        """Take an unfinished run up, unless an unplanned switch gives up what it needs."""
+        todo = stranded.Remedy.TAKE_UP
+        if self._request.emergency and self._command == "switch":
+            todo = stranded.remedy(old, merged, self._gone)
+        if todo is stranded.Remedy.TAKE_UP and not self._declares(merged):
+            self._begin(self._taken_up(old, merged))
+        elif self._answers():
+            self._finish(self._alive(self._gone))
+        elif todo is stranded.Remedy.TAKE_UP:
+            self._declare(merged)
+        elif todo is stranded.Remedy.LEAVE:
+            self._considered_since = self._ports.clock.now_ms()
+            self._stage = self._consider
+        else:
+            assert self._acts is not None  # noqa: S101 - made before
+            self._acts.presume_commit(replace(old, phase=RunPhase.MOVING, intent=True, cause=""))
+            self._stage = self._decide
+
+    def _declares(self, merged: View) -> bool:
+        """Say whether what is asked for is to give up the cluster that a plan has left."""
+        asked = self._request.emergency and self._command == "switch"
+        return asked and stranded.declares(merged.state, self._request.to)
+
+    def _declare(self, merged: View) -> None:
+        """Give up the cluster before the current epoch, so that nobody waits for it any more."""
+        assert self._acts is not None  # noqa: S101 - made before
+        assert merged.state is not None  # noqa: S101 - `_declares` looked
+        self._acts.declare(stranded.declared(merged.state, self._request.run), list(self._views))
+        self._declared = self._gone
+        self._stage = self._decide
+
+    def _answers(self) -> bool:
+        """Say whether the cluster that is to be given up answers, and nobody insists."""
+        insists = self._request.old_side_alive
+        return not insists and self._probe is not None and self._probe()
 
     def _consider(self) -> None:
         """Refuse what stands in the way; wait, within the timeout, for what passes by itself."""
@@ -328,8 +371,8 @@ class Execution:
         if not run.request.emergency:
             self._begin(run)
             return
-        if self._probe is not None and self._probe() and not run.request.old_side_alive:
-            self._finish(self._alive(run))
+        if self._answers():
+            self._finish(self._alive(run.source))
             return
         clients = self._ports.store.clients([run.target]).get(run.target, {})
         found = estimate(clients, self._ports.clock.now_ms())
@@ -348,14 +391,14 @@ class Execution:
         measured = {"lost_at_most": found.records, "lost_at_most_source": found.source}
         self._finish(replace(result, measured=measured))
 
-    def _alive(self, run: Run) -> RunResult:
+    def _alive(self, cluster: ClusterAlias) -> RunResult:
         finding = Finding(
             "old-side-alive",
             Severity.BLOCK,
-            f"cluster {run.source}",
+            f"cluster {cluster}",
             "it answers",
             "a planned switch loses nothing; an unplanned one gives up what is not copied yet",
-            f"failover switch --to {run.target}, or add --old-side-alive to insist",
+            f"failover switch --to {self._request.to}, or add --old-side-alive to insist",
         )
         told = f"{finding.subject} {finding.what}: it is not gone; nothing was changed"
         refusal = self._refusal("refused", ExitCode.REFUSED, told, remedy=finding.remedy)
@@ -499,7 +542,12 @@ class Execution:
             return self._refusal("refused", ExitCode.REFUSED, message)
         if state.active == to and state.phase is Phase.ACTIVE:
             message = f"{to} is active already, epoch {state.epoch.counter}"
-            return self._refusal("unchanged", ExitCode.OK, message)
+            if self._declared:
+                told = f"{message}; {self._declared} is given up: no group waits for it any more"
+                done = self._refusal("switched", ExitCode.OK, told)
+                return replace(done, source=self._declared, changed=True)
+            declares = self._request.emergency and stranded.declares(state, to)
+            return None if declares else self._refusal("unchanged", ExitCode.OK, message)
         if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
             return self._between(state)
         needed = {to} if self._request.emergency else {state.active, to}
