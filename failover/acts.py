@@ -90,6 +90,23 @@ class Acts:
         """Create topics that a plan found missing: a standby joins only where they are."""
         self._preparation.create(missing)
 
+    def presume_commit(self, run: Run) -> None:
+        """Write a run's commit on the source: the target may hold it, and cannot be asked.
+
+        Raises RemoteError when it cannot be written.
+        """
+        self._must(self._store.publish({run.source: self._commit_for(run, run.source)}))
+
+    def declare(self, state: State, on: Iterable[ClusterAlias]) -> None:
+        """Write a state that belongs to no run. Raises RemoteError when it cannot be written."""
+        self._must(self._store.publish({alias: [(state.key(), state.value())] for alias in on}))
+
+    @staticmethod
+    def _must(outcomes: Mapping[ClusterAlias, Outcome]) -> None:
+        for outcome in outcomes.values():
+            if not outcome.done:
+                raise RemoteError(outcome.why)
+
     def record(self, run: Run) -> None:
         """Write the journal entry for a run that has ended, with old runs' entries deleted."""
         entries: list[Record] = [journal.entry(run), *journal.expired(self._known, run.scope)]

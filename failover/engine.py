@@ -10,7 +10,8 @@ from typing import Self
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import merge
 from clientlib.settings import Settings
-from failover.core.estimate import estimate
+from failover.core import stranded
+from failover.core.estimate import PROVED, Outlook, estimate
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
 from failover.core.result import Finding, Progress, RunResult, Severity, SwitchRequest
@@ -146,10 +147,15 @@ class Orchestrator:
         made = self._plan(request, gone)
         if not probes:
             return made
+        answers = any(probe() for probe in probes)
+        return with_outlook(made, request, self._outlook(made, request, answers=answers))
+
+    def _outlook(self, made: Plan, request: SwitchRequest, *, answers: bool) -> Outlook:
+        if made.declares:
+            return Outlook(answers, PROVED, accepted=True)
         clients = self.ports.store.clients([request.to]).get(request.to, {})
         found = estimate(clients, self.ports.clock.now_ms(), made.others)
-        answers = any(probe() for probe in probes)
-        return with_outlook(made, request, outlook(request, found, answers=answers))
+        return outlook(request, found, answers=answers)
 
     def _plan_again(self, request: SwitchRequest) -> Plan:
         """Plan for a run, which asks by itself whether the old side answers."""
@@ -167,7 +173,8 @@ class Orchestrator:
         if not request.emergency:
             return frozenset()
         state = merge(self.ports.store.views([request.to]).values()).state
-        return frozenset({state.active} - {request.to}) if state is not None else frozenset()
+        lost = stranded.gone(state, request.to) if state is not None else ""
+        return frozenset({lost} - {""})
 
     def switch(self, request: SwitchRequest) -> RunResult:
         """Make ``request.to`` active; see `RunResult` for how it can end.

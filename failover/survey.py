@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from clientlib.protocol.naming import Naming
+from failover.core import stranded
 from failover.core.result import SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.held import Held
@@ -20,11 +21,13 @@ class Survey:
     def __call__(self, snapshot: Snapshot, request: SwitchRequest) -> Snapshot:
         """Return the snapshot with what records say."""
         state = snapshot.view.state
-        if state is None or state.active == request.to:
-            return snapshot
-        if not snapshot.clusters[request.to].reachable:
+        if state is None or not snapshot.clusters[request.to].reachable:
             return snapshot
         if request.emergency:
-            leads = self._survivors.leads(snapshot, state.active, request.to)
-            return replace(snapshot, leads=leads)
+            lost = stranded.gone(state, request.to)
+            if not lost or stranded.declares(state, request.to):
+                return snapshot
+            return replace(snapshot, leads=self._survivors.leads(snapshot, lost, request.to))
+        if state.active == request.to:
+            return snapshot
         return replace(snapshot, oldest=self._held.oldest(snapshot, state.active, request.to))

@@ -32,6 +32,7 @@ class Elsewhere(NamedTuple):
 
 
 NOWHERE = Elsewhere()
+PROVED = Estimate(0, "the planned switch before has proved that the copies are complete")
 
 
 class Outlook(NamedTuple):

@@ -65,14 +65,15 @@ def _behind_end(short: Tail, long: Tail, *, distinct: bool) -> int | None:
 
 
 def elsewhere(
-    snapshot: Snapshot, target: ClusterAlias, flows: Iterable[tuple[ClusterAlias, ClusterAlias]]
+    snapshot: Snapshot,
+    lost: ClusterAlias,
+    target: ClusterAlias,
+    flows: Iterable[tuple[ClusterAlias, ClusterAlias]],
 ) -> Elsewhere:
     """Return what other clusters may hold of the lost one that the target lacks.
 
     A record that any standby has confirmed is held by its producer no more.
     """
-    state = snapshot.view.state
-    lost = state.active if state is not None else ""
     holders = [b for a, b in flows if a == lost and b != target]
     silent = [alias for alias in holders if not snapshot.clusters[alias].reachable]
     unsure = [alias for alias, lead in snapshot.leads.items() if lead.unsure]

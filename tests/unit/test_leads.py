@@ -66,15 +66,17 @@ def snapshot(leads: dict[str, Lead], *, third: bool = True) -> Snapshot:
 def test_what_is_elsewhere_is_counted_once_per_partition() -> None:
     one, two = Partition("T", 0), Partition("T", 1)
     leads = {"THIRD": Lead({one: 5, two: 2}), "FOURTH": Lead({one: 7}, {two: 9})}
-    assert elsewhere(snapshot(leads), "RIGHT", FLOWS) == Elsewhere(9, ("FOURTH", "THIRD"))
+    assert elsewhere(snapshot(leads), "LEFT", "RIGHT", FLOWS) == Elsewhere(9, ("FOURTH", "THIRD"))
 
 
 def test_who_does_not_answer_or_could_not_be_compared_is_named() -> None:
     unsure = {"THIRD": Lead(unsure={Partition("T", 0): "why"})}
-    assert elsewhere(snapshot(unsure), "RIGHT", FLOWS) == Elsewhere(unsure=("THIRD",))
-    assert elsewhere(snapshot({}, third=False), "RIGHT", FLOWS) == Elsewhere(silent=("THIRD",))
+    assert elsewhere(snapshot(unsure), "LEFT", "RIGHT", FLOWS) == Elsewhere(unsure=("THIRD",))
+    assert elsewhere(snapshot({}, third=False), "LEFT", "RIGHT", FLOWS) == Elsewhere(
+        silent=("THIRD",)
+    )
     only = [("LEFT", "RIGHT")]
-    assert elsewhere(snapshot({}, third=False), "RIGHT", only) == Elsewhere()
+    assert elsewhere(snapshot({}, third=False), "LEFT", "RIGHT", only) == Elsewhere()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings
+from failover.core import stranded
 from failover.core.result import Finding, Severity, SwitchRequest
 from failover.core.snapshot import ClusterSnapshot, FlowSnapshot, Snapshot
 
@@ -32,6 +33,13 @@ class Case:
     def active(self) -> ClusterAlias:
         """The active cluster, empty before ``failover init``."""
         return self.state.active if self.state else ""
+
+    @property
+    def lost(self) -> ClusterAlias:
+        """The cluster that an unplanned switch gives up; empty for any other request."""
+        if self.state is None or self.request is None or not self.request.emergency:
+            return ""
+        return stranded.gone(self.state, self.request.to)
 
     @property
     def targets(self) -> tuple[ClusterAlias, ...]:

@@ -67,9 +67,8 @@ def wrong_cluster(case: Case) -> Iterator[Finding]:
 def cluster_unreachable(case: Case) -> Iterator[Finding]:
     """A cluster does not answer; one that the switch does not need is only a warning."""
     needed = (case.active, *case.targets)
-    given_up = case.active if case.request and case.request.emergency else ""
     for alias, cluster in case.snapshot.clusters.items():
-        if alias == given_up:
+        if alias == case.lost:
             continue
         if not cluster.reachable:
             yield Finding(

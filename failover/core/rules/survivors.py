@@ -25,7 +25,7 @@ def longer_copy(case: Case) -> Iterator[Finding]:
                 "longer-copy",
                 Severity.WARN if accepted else Severity.BLOCK,
                 f"cluster {alias}",
-                f"holds {ahead:,} records of {case.active} that {request.to} lacks: "
+                f"holds {ahead:,} records of {case.lost} that {request.to} lacks: "
                 + _where(lead.ahead)
                 + (f"; and lacks {behind:,} that {request.to} holds" if behind else ""),
                 "a producer keeps no record that any standby has confirmed, so nobody may write "
@@ -53,7 +53,7 @@ def _copies_unsure(case: Case, alias: ClusterAlias, lead: Lead, target: ClusterA
         "copies-unsure",
         Severity.WARN,
         f"cluster {alias}",
-        f"its copies of {case.active} could not be compared with those on {target}: "
+        f"its copies of {case.lost} could not be compared with those on {target}: "
         + listed(told, 3),
         "it may hold records that the target lacks; the estimate says unknown because of it",
         f"compare the ends by hand; failover plan --to {alias} --emergency looks from there",
