@@ -9,7 +9,7 @@ from dataclasses import replace
 from clientlib.protocol.clients import Registration, Role
 from clientlib.protocol.errors import RemoteError
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.state import State, View, merge
+from clientlib.protocol.state import State, View, merge, merge_ledger
 from clientlib.protocol.token import Token, decode
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from clientlib.settings import Settings
@@ -45,6 +45,8 @@ from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 
 Act = Callable[[Run], Event]
+OTHERS_MS = 1_000
+"""For how long a run waits, when all is done, for copies on clusters that took no part."""
 STILL_MS = 300
 """For how long no copy may have grown before the mirror counts as quiet: it polls every 500 ms at
 most, and a dead cluster gives it nothing to poll."""
@@ -269,7 +271,36 @@ class Acts:
             growth = self._growth(run) if run.ends else ()
         except RemoteError as error:
             return Verified((f"the old side could not be looked at: {error}",))
-        return Verified(tuple(f"late: {_grown(g)}" for g in growth))
+        return self._with_others(run, Verified(tuple(f"late: {_grown(g)}" for g in growth)))
+
+    def _with_others(self, run: Run, verified: Verified) -> Event:
+        """Tell clusters that took no part where the closed epochs end there; soon, or not now."""
+        missing: list[str] = []
+        others = [a for a in self._reach(run) if a not in {run.source, run.target}]
+        for alias in others:
+            try:
+                missing += [f"{alias}: {what}" for what in self._catch_up(run, alias)]
+            except RemoteError as error:
+                missing.append(f"{alias}: {error}")
+        waited_ms = self._ports.clock.now_ms() - run.times.get(RunPhase.VERIFYING.value, 0)
+        if missing and waited_ms < OTHERS_MS:
+            return Pending(tuple(missing))
+        told = tuple(f"{what}: not known yet where older epochs end there" for what in missing)
+        return replace(verified, warnings=(*verified.warnings, *told))
+
+    def _catch_up(self, run: Run, alias: ClusterAlias) -> tuple[str, ...]:
+        """Write the ends that a cluster lacks of closed epochs; return what it does not hold."""
+        views = self._store.views(self._reach(run))
+        if alias not in views:
+            return ("does not answer",)
+        known = merge(views.values())
+        found, missing = self._preparation.catch_up(run, known, alias, views)
+        rows = {topic: {row.epoch.counter: row for row in rows} for topic, rows in found.items()}
+        ledger = merge_ledger(known.ledger, rows)
+        lacks = {a: list(publish.lacking(run.scope, ledger, view)) for a, view in views.items()}
+        if found:
+            self._store.publish({a: records for a, records in lacks.items() if records})
+        return missing
 
     def _undo(self, run: Run) -> Event:
         """Reopen the old side; with an intent only if the new side shows that nothing committed.
@@ -307,7 +338,8 @@ class Acts:
         warnings = tuple(
             f"producer {ident}: gone, what it wrote last is late or lost" for ident in gone
         )
-        return Verified(warnings, sum(m.replayed for m in told), sum(m.lost for m in told))
+        replayed, lost = sum(m.replayed for m in told), sum(m.lost for m in told)
+        return self._with_others(run, Verified(warnings, replayed, lost))
 
     def _reach(self, run: Run) -> tuple[ClusterAlias, ...]:
         """Return the clusters that are asked for anything: not the one that is given up."""

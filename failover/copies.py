@@ -113,13 +113,13 @@ class CopyWatch:
         repeats: Mapping[Partition, Skip] | None = None,
     ) -> None:
         self._closed = closed
-        self._repeats = dict(repeats or {})
         self._skips: dict[Partition, Skip] = {}
         self._admin = admin
         self._reader = reader
         self._naming = naming
         self._route = route
         self._logs = {part: self._log(part, *bounds) for part, bounds in starts.items()}
+        self._repeats = {self._logs[part].here: skip for part, skip in (repeats or {}).items()}
         self._pairs: Mapping[Partition, tuple[Pair, ...]] | None = None
 
     def look_ahead(self) -> None:
@@ -256,13 +256,17 @@ class CopyWatch:
         self, side: Side, part: Partition, request: ReadWindow, found: Records
     ) -> tuple[Sequence[LogRecord], Offset | None]:
         """Leave out what nobody is to read on the source."""
+        kept, covered = self._kept(side, part, found.records), found.covered_to
+        if len(kept) < len(found.records) and covered is None:
+            full = len(found.records) >= request.limit
+            covered = found.records[-1].offset + 1 if full else None
+        return kept, covered
+
+    def _kept(
+        self, side: Side, part: Partition, records: tuple[LogRecord, ...]
+    ) -> tuple[LogRecord, ...]:
         skip = self._repeats.get(part, ()) if side == "source" else ()
-        if not skip:
-            return found.records, found.covered_to
-        covered = found.covered_to
-        if covered is None and len(found.records) >= request.limit:
-            covered = found.records[-1].offset + 1
-        return [r for r in found.records if not within(skip, r.offset)], covered
+        return tuple(r for r in records if not within(skip, r.offset)) if skip else records
 
     def _from_heads(self, log: _Log, request: ReadWindow) -> bool:
         """Answer a window at the beginning with what was read ahead."""
@@ -290,7 +294,7 @@ class CopyWatch:
             found = self._reader.read(self._alias(side), windows, committed=committed)
             for log in logs:
                 if log.physical(side) in found:
-                    log.heads[side] = found[log.physical(side)].records
+                    log.heads[side] = self._kept(side, log.here, found[log.physical(side)].records)
 
     def _pairs_of(self, here: Partition) -> tuple[Pair, ...]:
         """Return the offset syncs of a log; their topic is read once."""

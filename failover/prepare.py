@@ -10,6 +10,7 @@ from clientlib.protocol.state import View, merge_ledger
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Settings
 from failover.copies import CopyWatch, Route
+from failover.core import publish
 from failover.core.machine import Diverged, Event, Growth, Pending, Prepared, Run
 from failover.core.plan import Creation, creations, logical_topics
 from failover.io.ports import NewTopic, Ports
@@ -37,7 +38,7 @@ class Preparation:
         owed: dict[str, tuple[ClosedEpoch, ...]] = {}
         for topic, count in topics.items():
             rows = known.ledger.get(topic, {})
-            found = self._owed(run, _Topic(topic, count, rows))
+            found = self._owed(run, _Topic(topic, count, rows), frozenset(listed))
             if isinstance(found, Pending | Diverged):
                 return found
             if found:
@@ -66,7 +67,33 @@ class Preparation:
         for alias, topics in by_alias.items():
             self._ports.admin.create_topics(alias, topics)
 
-    def _owed(self, run: Run, topic: "_Topic") -> tuple[ClosedEpoch, ...] | Pending | Diverged:
+    def catch_up(
+        self, run: Run, known: View, alias: ClusterAlias, reachable: Iterable[ClusterAlias]
+    ) -> tuple[dict[str, tuple[ClosedEpoch, ...]], tuple[str, ...]]:
+        """Find the ends that a cluster lacks of closed epochs, and say what it does not hold yet.
+
+        A cluster that took no part in a switch needs them as soon as the others are lost. What a
+        cluster that was given up lacks is compared when it returns.
+        """
+        asked, request = frozenset(reachable), replace(run.request, to=alias)
+        as_target = replace(run, request=request)
+        found: dict[str, tuple[ClosedEpoch, ...]] = {}
+        missing: list[str] = []
+        for topic, count in run.topics.items():
+            rows = known.ledger.get(topic, {})
+            lacks = {row.epoch.cluster for row in rows.values() if alias not in row.ends}
+            if not all((home, alias) in self._settings.flows for home in lacks):
+                continue  # its own, or never copied there
+            owed = self._owed(as_target, _Topic(topic, count, rows), asked)
+            if isinstance(owed, tuple):
+                found |= {topic: owed} if owed else {}
+            else:
+                missing += owed.what
+        return found, tuple(missing)
+
+    def _owed(
+        self, run: Run, topic: "_Topic", reachable: frozenset[ClusterAlias]
+    ) -> tuple[ClosedEpoch, ...] | Pending | Diverged:
         """Return the older epochs of a topic with the ends that the target lacks."""
         found: list[ClosedEpoch] = []
         for counter, row in sorted(topic.rows.items()):
@@ -74,62 +101,103 @@ class Preparation:
                 continue
             added = {entry.epoch.counter: entry for entry in found}
             rows = {**topic.rows, **added}
+            sources = _sources(run, row, reachable)
+            if not sources:
+                return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
             if row.epoch.cluster == run.target:
-                compare = Comparison(self._naming, self._ports, run.base, run.source)
+                compare = Comparison(self._naming, self._ports, run.base, sources[0])
                 compared = compare.topic(topic.name, topic.partitions, rows, counter)
                 if compared.diverged:
                     return Diverged(compared.diverged)
                 found.append(compared.row)
                 continue
-            source = next((a for a in (row.epoch.cluster, run.source) if a in row.ends), None)
-            if source is None:
-                return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
-            ledger = Ledger(run.base.epochs, rows)
-            aligned = self._align(topic, ledger, row, source, run.target)
+            aligned = self._aligned(topic, Ledger(run.base.epochs, rows), row, sources, run.target)
             if isinstance(aligned, Pending):
                 return aligned
-            ends, skip = aligned
-            skips = {**row.skip, run.target: skip} if skip else row.skip
-            found.append(replace(row, ends={**row.ends, run.target: ends}, skip=skips))
+            found.append(aligned)
         return tuple(found)
 
-    def _align(
+    def _aligned(
         self,
         topic: "_Topic",
         ledger: Ledger,
         row: ClosedEpoch,
-        source: ClusterAlias,
+        sources: Iterable[ClusterAlias],
         target: ClusterAlias,
+    ) -> ClosedEpoch | Pending:
+        """Return the row with the target's ends, by the first source that proves them.
+
+        What nobody is to read in the source may be records that were written again elsewhere, which
+        another copy has too, or repeats, which it has not: a copy is tried both ways, as it is
+        first, because then what is skipped can be carried over.
+        """
+        first: Pending | None = None
+        for source in sources:
+            ways = (False,) if source == row.epoch.cluster else (False, True)
+            for without in ways:
+                aligned = self._align(topic, ledger, row, _Way(source, target, without))
+                if isinstance(aligned, Pending):
+                    first = first or aligned
+                    continue
+                ends, skip = aligned
+                skips = {**row.skip, target: skip} if skip else row.skip
+                return replace(row, ends={**row.ends, target: ends}, skip=skips)
+        assert first is not None  # noqa: S101 - there is a source
+        return first
+
+    def _align(
+        self, topic: "_Topic", ledger: Ledger, row: ClosedEpoch, way: "_Way"
     ) -> tuple[dict[int, int], dict[int, Skip]] | Pending:
         """Return ends, and what is to be skipped, by partition."""
-        numbers = sorted(row.ends[source])
+        source, target, home = way.source, way.target, row.epoch.cluster
         starts = {
             Partition(topic.name, number): (
                 ledger.start(row.epoch.counter, number, source),
                 ledger.start(row.epoch.counter, number, target),
             )
-            for number in numbers
+            for number in sorted(row.ends[source])
         }
-        route = Route(row.epoch.cluster, source, target)
+        skipped = {part: ledger.skipped(part.number, source, home) for part in starts}
         watch = CopyWatch(
             self._ports.admin,
             self._ports.reader,
             self._naming,
-            route,
+            Route(home, source, target),
             starts,
             closed=True,
-            repeats={
-                Partition(topic.name, number): ledger.skipped(number, source, row.epoch.cluster)
-                for number in numbers
-            },
+            repeats=skipped if way.without else {},
         )
         watch.look_ahead()
-        ends = {Partition(topic.name, number): row.ends[source][number] for number in numbers}
+        ends = {part: row.ends[source][part.number] for part in starts}
         copies, missing = watch.look(ends)
         if missing:
             return Pending(missing)
-        skips = {part.number: skip for part, skip in watch.skips.items()}
-        return {part.number: end for part, end in copies.items()}, skips
+        skips = {part: watch.skips.get(part, ()) for part in starts}
+        if not way.without:
+            for part, (here, there) in starts.items():
+                spans = (here, ends[part]), (there, copies[part])
+                skips[part] = publish.carried(skipped[part], *spans, skips[part])
+        return (
+            {part.number: end for part, end in copies.items()},
+            {part.number: skip for part, skip in skips.items() if skip},
+        )
+
+
+def _sources(
+    run: Run, row: ClosedEpoch, reachable: frozenset[ClusterAlias]
+) -> tuple[ClusterAlias, ...]:
+    """Return the clusters whose logs say where an epoch ends, the original before its copies."""
+    order = dict.fromkeys((row.epoch.cluster, run.source, *sorted(row.ends)))
+    return tuple(a for a in order if a in row.ends and a in reachable and a != run.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Which two logs are compared, and whether what is skipped in the first is left out."""
+
+    source: ClusterAlias
+    target: ClusterAlias
+    without: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,11 +109,22 @@ def _skips(run: Run, known: View, part: Partition, begun: Mapping[Partition, Off
     if not home:
         return repeats
     there = starts(run.base, {part.topic: part.number + 1}, known, run.target)[part]
+    return carried(home, (first, end), (there, run.copies[part]), repeats)
+
+
+def carried(
+    skip: Skip, here: tuple[Offset, Offset], there: tuple[Offset, Offset], repeats: Skip
+) -> Skip:
+    """Return what is skipped in one log's range as spans of another's, its ``repeats`` included.
+
+    Only the repeats where the ranges are not equally long without them: offsets say nothing then.
+    """
     inward = Squeezed(repeats)
-    if inward.inward(run.copies[part]) - inward.inward(there) != end - first:
+    if inward.inward(there[1]) - inward.inward(there[0]) != here[1] - here[0]:
         return repeats
-    by = inward.inward(there) - first
-    moved = ((inward.outward(a + by), inward.outward(b - 1 + by) + 1) for a, b in home)
+    by = inward.inward(there[0]) - here[0]
+    within = clip(skip, *here)
+    moved = ((inward.outward(a + by), inward.outward(b - 1 + by) + 1) for a, b in within)
     return join(repeats, moved)
 
 

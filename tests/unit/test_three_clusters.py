@@ -1,9 +1,13 @@
 """Unplanned switches among three clusters in memory: the longest copy, and exact moves after it."""
 
+from dataclasses import replace
+
 import pytest
 
 from clientlib.protocol.clients import Client, Role
-from clientlib.protocol.state import Phase
+from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.state import Phase, State, ledger_record
+from clientlib.protocol.types import Epoch, Offset
 from failover.core.result import ExitCode, SwitchRequest
 from failover.core.snapshot import Lead
 from failover.survey import Survey
@@ -20,27 +24,15 @@ def lively(world: ThreeWorld) -> ThreeWorld:
         world.replicate()
         state = world.merged().state
         assert state is not None
-        for alias, cluster in world.clusters.items():
-            if not cluster.up:
-                continue
-            own = cluster.view().state
-            if own is not None and own.phase is Phase.ACTIVE and own.epoch == state.epoch:
-                world.register(alias, producer(state.epoch.counter))
-        if world.clusters[state.active].up:
-            world.quiesce("p", state.active)
-            world.register(state.active, producer(state.epoch.counter, world, state.active))
-        if state.phase is Phase.ACTIVE and state.epoch.counter > 1:
-            world.move("g", TOPICS, state.active)
+        alias, epoch = state.active, state.epoch.counter
+        world.quiesce("p", alias)
+        answered = world.clusters[alias].clients["p"].client
+        world.register(alias, replace(answered, replayed=epoch))
+        if state.phase is Phase.ACTIVE and epoch > 1:
+            world.move("g", TOPICS, alias)
 
     world.on_sleep = world.on_publish = live
     return world
-
-
-def producer(epoch: int, world: ThreeWorld | None = None, alias: str = "") -> Client:
-    """A producer that lives and has written again what the epoch lacked."""
-    known = world.clusters[alias].clients["p"].client if world is not None else None
-    seen = {"seen": known.seen, "quiesced": known.quiesced} if known is not None else {}
-    return Client("p", Role.PRODUCER, SCOPE, replayed=epoch, **seen)
 
 
 @pytest.fixture
@@ -51,7 +43,7 @@ def world() -> ThreeWorld:
     world.behind = {(LEFT, RIGHT): 10, (LEFT, THIRD): 3}
     world.replicate()
     for alias in (RIGHT, THIRD):
-        world.register(alias, producer(1))
+        world.register(alias, Client("p", Role.PRODUCER, SCOPE, replayed=1))
     world.clusters[LEFT].up = False
     return lively(world)
 
@@ -109,9 +101,12 @@ def test_the_estimate_counts_what_only_the_other_survivor_holds(
     assert (result.exit_code is ExitCode.OK) is accepted
 
 
-def test_the_longest_copy_is_taken_without_a_word(world: ThreeWorld) -> None:
+def test_the_longest_copy_is_taken_and_who_lacks_it_is_named(world: ThreeWorld) -> None:
     result = world.orchestrator().switch(world.request(THIRD, emergency=True, max_lost=0))
-    assert (result.result, result.warnings) == ("switched", ())
+    assert result.result == "switched"
+    (warning,) = result.warnings
+    assert warning.startswith("RIGHT: LEFT.T1[0]: 7 records behind")
+    assert ends(world, 1) == {THIRD: {0: 97}}
 
 
 def test_accepted_loss_is_told_in_the_report(world: ThreeWorld) -> None:
@@ -127,3 +122,127 @@ def test_a_survivor_that_does_not_answer_makes_the_estimate_unknown(world: Three
     assert result.exit_code is ExitCode.DATA_LOSS
     assert result.measured["lost_at_most"] is None
     assert "THIRD may hold records" in result.measured["lost_at_most_source"]
+
+
+# -- the ledger of the cluster that took no part -----------------------------------------------
+
+
+def ends(world: ThreeWorld, counter: int) -> dict[str, dict[int, Offset]]:
+    """Return the ends of an epoch; every living cluster knows the same."""
+    found = [
+        {cluster: dict(by) for cluster, by in c.view().ledger["T1"][counter].ends.items()}
+        for c in world.clusters.values()
+        if c.up
+    ]
+    assert all(one == found[0] for one in found)
+    return found[0]
+
+
+def give_up_left(world: ThreeWorld, to: str = RIGHT) -> None:
+    asked = world.request(to, emergency=True, allow_data_loss=True)
+    assert world.orchestrator().switch(asked).result == "switched"
+
+
+def test_the_third_cluster_knows_at_once_where_a_lost_epoch_ends(world: ThreeWorld) -> None:
+    give_up_left(world)
+    assert ends(world, 1) == {RIGHT: {0: 90}, THIRD: {0: 90}}
+
+
+def test_a_move_to_the_third_cluster_is_exact_afterwards(world: ThreeWorld) -> None:
+    give_up_left(world)
+    world.fill(RIGHT, "T1", (f"b{n}" for n in range(20)))
+    moved = world.orchestrator().switch(world.request(THIRD))
+    assert moved.result == "switched", moved
+    assert ends(world, 1) == {RIGHT: {0: 90}, THIRD: {0: 90}}
+    assert ends(world, 2) == {RIGHT: {0: 20}, THIRD: {0: 20}}
+
+
+def test_a_third_cluster_that_is_behind_learns_it_when_the_lost_one_is_back(
+    world: ThreeWorld,
+) -> None:
+    world.clusters[THIRD].logs["LEFT.T1"][0][60:] = []
+    give_up_left(world)
+    assert ends(world, 1) == {RIGHT: {0: 90}}
+    refused = world.orchestrator().switch(world.request(THIRD))
+    assert refused.exit_code is ExitCode.TIMED_OUT
+    assert "30 records behind" in refused.message
+    world.clusters[LEFT].up, world.behind = True, {}
+    moved = world.orchestrator().switch(world.request(THIRD))
+    assert moved.result == "switched", moved
+    assert ends(world, 1)[THIRD] == {0: 90}
+
+
+def test_both_others_die_one_after_the_other(world: ThreeWorld) -> None:
+    """Nobody is left to be compared with, and nothing has to be: THIRD knows the ends."""
+    give_up_left(world)
+    world.fill(RIGHT, "T1", (f"b{n}" for n in range(20)))
+    world.replicate()
+    world.clusters[RIGHT].up = False
+    world.register(THIRD, Client("p", Role.PRODUCER, SCOPE, replayed=2))
+    give_up_left(world, THIRD)
+    assert ends(world, 1)[THIRD] == {0: 90}
+    assert ends(world, 2) == {THIRD: {0: 20}}
+
+
+def test_a_planned_switch_tells_the_third_cluster_too() -> None:
+    world = lively(ThreeWorld(TOPICS))
+    world.fill(LEFT, "T1", (f"a{n}" for n in range(50)))
+    world.on_sleep()
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+    assert ends(world, 1) == {alias: {0: 50} for alias in (LEFT, RIGHT, THIRD)}
+
+
+def both(end: Offset) -> dict[str, dict[int, Offset]]:
+    return {alias: {0: end} for alias in (LEFT, RIGHT)}
+
+
+@pytest.mark.parametrize("silent", ["", LEFT])
+def test_what_was_written_again_is_skipped_on_the_third_cluster_too(silent: str) -> None:
+    """LEFT came back with a tail that its producers had written again, and was active since."""
+    world = ThreeWorld(TOPICS)
+    world.fill(LEFT, "T1", (f"a{n}" for n in range(120)))
+    world.fill_empty(RIGHT)
+    world.fill(RIGHT, "T1", (f"b{n}" for n in range(10)))
+    world.replicate()
+    epochs = (Epoch(1, LEFT), Epoch(2, RIGHT), Epoch(3, LEFT), Epoch(4, RIGHT))
+    state = State(SCOPE, epochs, 0, clusters={a: a[0].lower() for a in world.clusters})
+    tail = ((90, 95),)
+    rows = (
+        ClosedEpoch(epochs[0], both(90), {LEFT: {0: tail}}),
+        ClosedEpoch(epochs[1], both(10)),
+        ClosedEpoch(epochs[2], both(120), {RIGHT: {0: tail}}),
+    )
+    for cluster in world.clusters.values():
+        records = [ledger_record(SCOPE, "T1", row) for row in rows]
+        cluster.state[:] = [(state.key(), state.value()), *records]
+    if silent:
+        world.clusters[silent].up = False
+    lively(world)
+    moved = world.orchestrator().switch(world.request(THIRD))
+    assert moved.result == "switched", moved
+    row = world.clusters[THIRD].view().ledger["T1"][3]
+    assert row.ends[THIRD] == {0: 120}
+    assert row.skip[THIRD] == {0: tail}
+
+
+def test_what_only_one_copy_repeats_is_no_end_of_the_other() -> None:
+    """MM2 was killed and had sent records 40 to 59 to RIGHT again; the ledger says so."""
+    world = ThreeWorld(TOPICS)
+    world.fill(LEFT, "T1", (f"a{n}" for n in range(100)))
+    world.fill_empty(RIGHT)
+    world.replicate()
+    copy = world.clusters[RIGHT].logs["LEFT.T1"][0]
+    records = [*copy[:60], *copy[40:]]
+    copy[:] = [replace(record, offset=n) for n, record in enumerate(records)]
+    epochs = (Epoch(1, LEFT), Epoch(2, RIGHT))
+    state = State(SCOPE, epochs, 0, clusters={a: a[0].lower() for a in world.clusters})
+    known = {LEFT: {0: 100}, RIGHT: {0: 120}}
+    row = ClosedEpoch(epochs[0], known, {RIGHT: {0: ((60, 80),)}})
+    for cluster in world.clusters.values():
+        cluster.state[:] = [(state.key(), state.value()), ledger_record(SCOPE, "T1", row)]
+    world.clusters[LEFT].up = False
+    moved = lively(world).orchestrator().switch(world.request(THIRD))
+    assert moved.result == "switched", moved
+    found = world.clusters[THIRD].view().ledger["T1"][1]
+    assert found.ends[THIRD] == {0: 100}
+    assert THIRD not in found.skip

@@ -47,6 +47,12 @@ class ThreeWorld(World):
         for cluster in self.clusters.values():
             cluster.state[:] = [(state.key(), state.value())]
 
+    def fill_empty(self, alias: str) -> None:
+        """Create the topics where they are not."""
+        for name, log in self.clusters[LEFT].logs.items():
+            if "." not in name:
+                self.clusters[alias].logs.setdefault(name, [[] for _ in log])
+
     def fill(self, alias: str, topic: str, texts: Iterable[str]) -> None:
         for text in texts:
             self.now_ms += 1
