@@ -33,7 +33,13 @@ from failover.core.machine import (
     step,
 )
 from failover.core.plan import LONGER_COPY, Plan
-from failover.core.result import ExitCode, Progress, RunResult, SwitchRequest
+from failover.core.result import (
+    ExitCode,
+    Progress,
+    RunResult,
+    SwitchRequest,
+)
+from failover.core.rules.control import newest_seen, unknown_epoch
 from failover.io.ports import Outcome, Ports
 
 Command = Literal["switch", "resume", "abort"]
@@ -174,7 +180,7 @@ class Execution:
             self.pause_s = _LOOK_PAUSE_S
             return
         if refusal is not None:
-            self._finish(refusal)
+            self._finish(self._outdated(refusal, merged) or refusal)
             return
         if self._request.emergency and merged.state is not None:
             self._give_up(stranded.gone(merged.state, self._request.to))
@@ -183,6 +189,18 @@ class Execution:
         self._marks = _marks(self._views)
         self._marks_since = self._ports.clock.now_ms()
         self._stage = self._watch_marks
+
+    def _outdated(self, refusal: RunResult, merged: View) -> RunResult | None:
+        """Contradict "it is active already" where clients know a later epoch."""
+        if not self._request.emergency or refusal.result != "unchanged" or merged.state is None:
+            return None
+        to, known = self._request.to, merged.state.epoch.counter
+        ahead = newest_seen(self._ports.store.clients([to]).get(to, {}).values())
+        if ahead is None or ahead.seen.epoch <= known:
+            return None
+        found = unknown_epoch(self._request.scope, ahead, known)
+        told = self._refusal("refused", ExitCode.REFUSED, found.what, remedy=found.remedy)
+        return replace(told, findings=(found,))
 
     def _asked(self) -> Iterable[ClusterAlias] | None:
         """Return the clusters that are asked anything; None for all of them.

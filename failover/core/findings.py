@@ -39,6 +39,7 @@ NEEDED_IN_AN_EMERGENCY = frozenset(
         "client-unknown",
         "diverged",
         "longer-copy",
+        "epoch-unknown",
     }
 )
 """What an unplanned switch cannot do without; everything else it is only told."""

@@ -1,14 +1,15 @@
-"""A cluster dies while a planned switch is under way: nothing stays closed, nobody waits for ever."""
+"""A cluster dies while a planned switch is under way: nothing stays closed, nobody waits."""
 
 from collections.abc import Callable
 
 import pytest
 
+from clientlib.protocol.clients import Client, Role, Seen
 from clientlib.protocol.state import Phase, State
 from clientlib.protocol.types import Epoch
 from failover.core.machine import RunPhase
 from failover.core.result import ExitCode, RunResult
-from tests.unit.switch_world import LEFT, OTHER, RIGHT, Crash, World
+from tests.unit.switch_world import LEFT, OTHER, RIGHT, SCOPE, Crash, World
 from tests.unit.test_switch_engine_fake import lively
 
 
@@ -33,13 +34,16 @@ def dies_in(world: World, phase: RunPhase, *, before_telling: bool = False) -> N
         if before_telling and shown(world, RIGHT).epoch.counter == 2:
             raise Crash
 
-    world.on_publish = die
-    with pytest.raises(Crash):
+    def drive() -> None:
         while execution.turn():
             world.now_ms += 1
             world.on_sleep()
             if execution.current is not None and execution.current.phase is phase:
                 raise Crash
+
+    world.on_publish = die
+    with pytest.raises(Crash):
+        drive()
     world.on_publish = live
 
 
@@ -149,3 +153,40 @@ def test_a_plan_to_give_up_the_cluster_that_was_left_says_so(world: World) -> No
     assert (plan.source, plan.target, plan.epoch, plan.unchanged) == (LEFT, RIGHT, 2, False)
     assert [step.name for step in plan.steps] == ["lock", "give up", "move"]
     assert OTHER[plan.target] in plan.steps[1].what
+
+
+def test_the_target_dies_after_a_switch_that_could_not_tell_the_source(world: World) -> None:
+    """Its end is not journalled where its commit is not: that side would think nothing is open."""
+    live = world.on_publish
+
+    def cut() -> None:
+        live()
+        world.clusters[LEFT].up = shown(world, RIGHT).epoch.counter < 2
+
+    world.on_publish = cut
+    world.orchestrator().switch(world.request(RIGHT))
+    assert shown(world, RIGHT).epoch.counter == 2
+    world.on_publish = live
+    world.clusters[LEFT].up = True
+    assert shown(world, LEFT).phase is Phase.INTENT
+    without(world, RIGHT)
+    result = emergency(world, LEFT)
+    assert (result.result, result.epoch) == ("switched", 3), result
+
+
+def test_a_returned_cluster_that_was_not_brought_up_to_date_says_that_it_does_not_know(
+    world: World,
+) -> None:
+    """LEFT dies, RIGHT goes on; LEFT is back, nobody rejoins it, and RIGHT dies."""
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    without(world, RIGHT)
+    assert (emergency(world, LEFT).result, shown(world, LEFT).epoch.counter) == ("unchanged", 1)
+    seen = Seen(2, 0, "run")
+    world.register(LEFT, Client("c1", Role.CONSUMER, SCOPE, group="g", seen=seen))
+    refused = emergency(world, LEFT)
+    assert (refused.result, refused.exit_code) == ("refused", ExitCode.REFUSED)
+    assert [finding.id for finding in refused.findings] == ["epoch-unknown"]
+    assert "epoch 2" in refused.message
+    assert "rejoin" in refused.remedy
