@@ -1,8 +1,9 @@
 """A producer's memory of what it wrote, and what becomes of it when the cluster is given up.
 
-`Rescuer.keep` takes each acknowledged record's report. Threads of the producer call `gather`
-(often) and `confirm` (once a second). After an unplanned switch `take` says what the copies lack,
-and the reports of what is written again come to `Replay`, until its manifest can be written.
+`Rescuer.keep` takes each acknowledged record, as `Kept` or as a tuple of its first fields. Threads
+of the producer call `gather` (often) and `confirm` (once a second). After an unplanned switch
+`take` says what the copies lack, and the reports of what is written again come to `Replay`, until
+its manifest can be written.
 """
 
 import logging
@@ -150,7 +151,7 @@ class Rescuer:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
         for one in self.returned:
-            kept.setdefault(one.key, []).append(one)
+            kept.setdefault(one.where, []).append(one)
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
         copied: list[Copied] = []
@@ -163,7 +164,7 @@ class Rescuer:
             for one, at in has:
                 if not one.acknowledged:
                     copied.append(Copied(one, probe.origin_offset(key, at)))
-            reached[key] = _EVERYTHING if has else records[0].message.offset() or 0
+            reached[key] = _EVERYTHING if has else records[0].offset or 0
         with self._lock:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
@@ -178,7 +179,7 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
-        offset = one.message.offset() if one.acknowledged else None
+        offset = one.offset if one.acknowledged else None
         headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
         note = self.replay.note if self.replay is not None else _nobody
         if one.acknowledged:
