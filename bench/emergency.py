@@ -24,7 +24,7 @@ from failover.lab.lab import Lab
 _TRACED = str(Path(__file__).with_name("traced.py"))
 _GIVEN_UP = ("switch", "--to", RIGHT, "--emergency", "--allow-data-loss", "--yes")
 _PARTITIONS, _BEHIND = 6, 300
-_FLOW_S, _READY_S, _AFTER_S = 60.0, 90.0, 2.0
+_FLOW_S, _READY_S, _AFTER_S = 180.0, 180.0, 2.0
 _START, _IMPORT, _FIRST, _OWN = (
     "Python starts",
     "the tool and confluent-kafka are imported",
