@@ -319,7 +319,8 @@ class FailoverProducer(Producer):
         """Keep a record that the given-up cluster never acknowledged: it is written again."""
         produced = timestamp or int((time.time() - message.latency()) * 1000)
         told = report or _ignore
-        self._rescuer.returned.append(Kept.of(message, headers, produced, told))
+        guessed = not timestamp
+        self._rescuer.returned.append(Kept.of(message, headers, produced, told, guessed=guessed))
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *a: Any, **k: Any) -> int:
         """Take a batch of records; returns how many were taken."""
@@ -644,8 +645,9 @@ class FailoverProducer(Producer):
             for again in reversed(taken.again):
                 report = self._written_again(again)
                 kept = again.kept
+                number = -1 if kept.unsent else kept.partition  # -1: by its key
                 record = _Record(
-                    *(kept.topic, kept.value, kept.key, kept.partition),
+                    *(kept.topic, kept.value, kept.key, number),
                     *(report, None, kept.at_ms, again.headers),
                 )
                 self._waiting.appendleft((record, again.report))

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
-from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
+from clientlib.core.replay_buffer import (
+    Headers,
+    Kept,
+    Key,
+    ReplayBuffer,
+    by_partition,
+    in_order,
+    missing,
+    steadied,
+)
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -150,17 +159,18 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        for one in self.returned:
-            kept.setdefault(one.where, []).append(one)
+        unsent = steadied(one for one in self.returned if one.unsent)
+        for key, returned in by_partition(self.returned).items():
+            kept.setdefault(key, []).extend(steadied(returned))
         probe = self._probe(order.lost, order.to)
-        again: list[Kept] = []
+        lacking: list[list[Kept]] = []
         copied: list[Copied] = []
         reached: dict[Key, Offset] = {}
         for key, records in kept.items():
             end = _end(view, order, key)
             copy, tolerance = probe.tail(key, records, end)
             lacks, has = missing(records, copy, tolerance)
-            again += lacks
+            lacking.append(lacks)
             for one, at in has:
                 if not one.acknowledged:
                     copied.append(Copied(one, probe.origin_offset(key, at)))
@@ -169,8 +179,8 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
-        self.replay = Replay(order.epoch, len(again), lost)
+        self.replay = Replay(order.epoch, sum(map(len, lacking)), lost)
+        again = in_order([*lacking, unsent])
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,
@@ -179,6 +189,8 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
+        if one.unsent:  # no log can hold it: it is not written again, but for the first time
+            return Again(one, list(one.headers or ()), one.report)
         offset = one.offset if one.acknowledged else None
         headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
         note = self.replay.note if self.replay is not None else _nobody
