@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -64,15 +64,27 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
-def write(path: Path, figures: Iterable[Figures], *, before: str, after: str, command: str) -> None:
-    """Write everything as one Markdown page, replacing the last one."""
+def write(path: Path, figures: Iterable[Figures], *, before: str, command: str) -> None:
+    """Write a Markdown page; sections of it that were not measured now stay as they are.
+
+    ``before``: the load when it began.
+    """
     head = f"""# Benchmarks
 
-Measured on {time.strftime("%Y-%m-%d")} with real Kafka and MirrorMaker 2 of the lab, clusters,
-application and tool all on one machine: {machine()}. Load average when it began: {before},
-when it ended: {after} (the benchmark itself makes about 2 to 4).
+Real Kafka and MirrorMaker 2 of the lab; clusters, application and tool all on one machine:
+{machine()}.
+The load average says how busy it was with other things: the benchmark itself makes about 2 to 4.
 
-To measure again: `{command}`. It overwrites this page.
+To measure again: `{command}`, or one part with `--only`; it overwrites that part of this page.
 """
-    sections = [head, *(one.markdown() for one in figures)]
-    path.write_text("\n".join(sections), encoding="utf-8")
+    told = f"Measured on {time.strftime('%Y-%m-%d')}; load average before {before}, after {load()}."
+    known = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for one in figures:
+        known[one.title] = replace(one, remarks=[*one.remarks, told]).markdown()
+    path.write_text("\n".join([head, *known.values()]), encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """Take a page apart: its sections by title, without what stands above the first."""
+    parts = page.split("\n## ")[1:]
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}

@@ -27,7 +27,7 @@ from clientlib.core.session import Late
 from clientlib.io import options as opts
 from clientlib.io.commits import plain
 from clientlib.io.jobs import BackgroundJobs
-from clientlib.io.kafka import MonotonicClock, Threads, library_log
+from clientlib.io.kafka import MonotonicClock, Threads, close_within, library_log
 from clientlib.io.patience import Patience
 from clientlib.io.ports import Callback, MemberPort
 from clientlib.io.registry import Registry
@@ -41,6 +41,7 @@ from clientlib.version import VERSION
 log = logging.getLogger("clientlib.consumer")
 
 _TICK_S = 0.05
+_CLOSE_S = 3.0  # for clusters that are not active: a standby's group is left in milliseconds
 _MAX_BATCH = 1_000_000
 _USER_CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "on_commit")
 _FORCED = {
@@ -522,8 +523,11 @@ class FailoverConsumer(Consumer):
         self._watch.unlisten(self._wake)
         self._threads.stop()
         self._runtime.leave()
-        for handle in self._handles.values():
-            handle.close()
+        for alias, handle in self._handles.items():
+            if alias == self._runtime.active:
+                handle.close()
+            elif not close_within(handle, _CLOSE_S):
+                log.info("%s does not answer; it is left without a farewell", alias)
         self._closed = True
         self.__dict__.pop("poll", None)
         self._jobs.close()

@@ -4,20 +4,25 @@ Nearly every record goes in and out of here without being looked at: reports are
 come, a few times a second they become a *chunk*, and a chunk is forgotten as a whole when its last
 record of each partition is known to be on a standby. Bounded in seconds and bytes; what is given up
 because of a bound is counted as at risk until it is known to be replicated.
+
+What is held are plain tuples with `Kept`'s first fields, not confluent-kafka's messages: those stay
+with Python's garbage collector, which then looks at each of them four times or more (230 ns a
+record), whereas it lets go of a tuple of bytes and numbers when it first sees it.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, Self
 
 from clientlib.core.memory import as_bytes
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.types import Offset
 
-_OVERHEAD = 150
-_LOG_APPEND_TIME = 2
+_OVERHEAD = 300
 _SCAN = 5_000
+_WHERE, _VALUE = itemgetter(0, 1), itemgetter(3)
 
 Key = tuple[str, int]
 """A physical partition: topic and number."""
@@ -27,36 +32,49 @@ Headers = list[tuple[str, bytes | None]]
 class Kept(NamedTuple):
     """A record that was handed over, as its report tells it, and what the report leaves out.
 
-    ``timestamp``: the application's own, or when it was produced (ms); None: as the report says.
-    ``report``: whom to tell, for a record that was never acknowledged.
+    ``offset`` counts only if it was acknowledged. ``report``: whom to tell, for a record that was
+    never acknowledged. ``guessed``: its time is, from the latency that its report tells.
     """
 
-    message: Any
+    topic: str
+    partition: Any
+    offset: Any
+    value: Any
+    key: Any
+    at_ms: int
     headers: Headers | None = None
-    timestamp: int | None = None
     report: Any = None
+    guessed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        message: Any,
+        headers: Headers | None = None,
+        at_ms: int | None = None,
+        report: Any = None,
+        *,
+        guessed: bool = False,
+    ) -> Self:
+        """Take a record from its report; ``at_ms``: its timestamp, unless the report tells it."""
+        told = message.timestamp()[1] if at_ms is None else at_ms
+        place = message.topic(), message.partition(), message.offset()
+        return cls(*place, message.value(), message.key(), told, headers, report, guessed)
 
     @property
-    def key(self) -> Key:
+    def where(self) -> Key:
         """The physical partition."""
-        return self.message.topic(), self.message.partition()
+        return self.topic, self.partition
 
     @property
     def unsent(self) -> bool:
         """Whether it never got a partition: its producer knew no broker of the cluster."""
-        return self.message.partition() is None
+        return self.partition is None
 
     @property
     def acknowledged(self) -> bool:
         """Whether the cluster had taken it."""
         return self.report is None
-
-    @property
-    def at_ms(self) -> int:
-        """The record's timestamp."""
-        if self.timestamp is not None:
-            return self.timestamp
-        return int(self.message.timestamp()[1])
 
     def same(self, record: LogRecord, tolerance_ms: int) -> bool:
         """Say whether a record of a copy is this one.
@@ -64,8 +82,7 @@ class Kept(NamedTuple):
         The timestamp of a record that was never acknowledged is only known to a millisecond or
         two; ``tolerance_ms`` below 0 ignores timestamps (a log with LogAppendTime).
         """
-        message = self.message
-        if as_bytes(message.value()) != record.value or as_bytes(message.key()) != record.key:
+        if as_bytes(self.value) != record.value or as_bytes(self.key) != record.key:
             return False
         if list(self.headers or ()) != list(record.headers):
             return False
@@ -77,7 +94,7 @@ class Kept(NamedTuple):
 @dataclass(slots=True)
 class _Chunk:
     at: float
-    kept: list[Any]
+    kept: tuple[Any, ...]
     size: int
     lasts: dict[Key, Offset]
 
@@ -90,7 +107,7 @@ class _GivenUp:
 
 @dataclass(slots=True)
 class ReplayBuffer:
-    """Holds reports for ``seconds`` and up to ``most_bytes``. ``fresh`` is filled by callbacks.
+    """Holds records for ``seconds`` and up to ``most_bytes``. ``fresh`` is filled by callbacks.
 
     The seconds are counted by what is reported: while a dead cluster reports nothing, nothing ages,
     however late its operator decides to go on without it.
@@ -98,7 +115,7 @@ class ReplayBuffer:
 
     seconds: float
     most_bytes: int
-    fresh: deque[Any] = field(default_factory=deque)
+    fresh: list[Any] = field(default_factory=list)
     replicated: dict[Key, Offset] = field(default_factory=dict)
     size: int = 0
     _chunks: deque[_Chunk] = field(default_factory=deque)
@@ -112,9 +129,10 @@ class ReplayBuffer:
 
     def gather(self, now: float) -> None:
         """Make a chunk of what has been reported since the last call, and hold the bounds."""
-        kept = [self.fresh.popleft() for _ in range(len(self.fresh))]
+        kept = tuple(self.fresh)
+        del self.fresh[: len(kept)]  # callbacks may have added more in between
         if kept:
-            size = sum(len(_message(one)) for one in kept) + _OVERHEAD * len(kept)
+            size = sum(map(len, filter(None, map(_VALUE, kept)))) + _OVERHEAD * len(kept)
             self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
             self.size += size
         while self._chunks and (
@@ -143,18 +161,17 @@ class ReplayBuffer:
         found: dict[Key, Kept] = {}
         before: dict[Key, Kept] = {}
         for one in self._newest_first():
-            kept = one if isinstance(one, Kept) else Kept(one)
-            if kept.key not in found:
-                found[kept.key] = kept
-            elif kept.key not in before:
-                before[kept.key] = kept
+            kept = Kept(*one)
+            if kept.where not in found:
+                found[kept.where] = kept
+            elif kept.where not in before:
+                before[kept.where] = kept
             if len(before) == len(self._keys):
                 break
         return {
             key: kept
             for key, kept in found.items()
-            if kept.message.offset() >= self.replicated.get(key, 0)
-            and not _alike(kept, before.get(key))
+            if kept.offset >= self.replicated.get(key, 0) and not _alike(kept, before.get(key))
         }
 
     def records(self) -> dict[Key, list[Kept]]:
@@ -162,9 +179,9 @@ class ReplayBuffer:
         found: dict[Key, list[Kept]] = {}
         for chunk in self._chunks:
             for one in chunk.kept:
-                kept = one if isinstance(one, Kept) else Kept(one)
-                if kept.message.offset() >= self.replicated.get(kept.key, 0):
-                    found.setdefault(kept.key, []).append(kept)
+                kept = Kept(*one)
+                if kept.offset >= self.replicated.get(kept.where, 0):
+                    found.setdefault(kept.where, []).append(kept)
         return found
 
     def lost_before(self, reached: Mapping[Key, Offset]) -> int:
@@ -192,15 +209,15 @@ class ReplayBuffer:
                     return
                 yield one
 
-    def _lasts(self, kept: Iterable[Any]) -> dict[Key, Offset]:
-        """Return the last offset of each partition; a partition is looked for until it is seen."""
+    def _lasts(self, kept: tuple[Any, ...]) -> dict[Key, Offset]:
+        """Return the last offset of each partition; looks back until each has been seen."""
+        wanted = len(set(map(_WHERE, kept)))
         lasts: dict[Key, Offset] = {}
-        for one in reversed(list(kept)):
-            message = _message(one)
-            key = message.topic(), message.partition()
-            if key not in lasts:
-                lasts[key] = message.offset()
-                self._keys.add(key)
+        for one in reversed(kept):
+            lasts.setdefault(_WHERE(one), one[2])
+            if len(lasts) == wanted:
+                break
+        self._keys.update(lasts)
         return lasts
 
     def _all_replicated(self, lasts: Mapping[Key, Offset]) -> bool:
@@ -223,12 +240,47 @@ def missing(
     return kept[len(has) :], has
 
 
+def by_partition(records: Iterable[Kept]) -> dict[Key, list[Kept]]:
+    """Part records by partition, in order; those that never got one are left out."""
+    found: dict[Key, list[Kept]] = {}
+    for one in records:
+        if not one.unsent:
+            found.setdefault(one.where, []).append(one)
+    return found
+
+
+def steadied(records: Iterable[Kept]) -> list[Kept]:
+    """Correct guessed times: what a producer wrote before something is not younger than that.
+
+    A guess is late by as long as its process waited for a processor between two instructions, and
+    a record of a copy is only recognised by its time.
+    """
+    found: list[Kept] = []
+    next_ms: int | None = None
+    for one in reversed(list(records)):
+        told = one
+        if one.guessed:
+            next_ms = one.at_ms if next_ms is None else min(one.at_ms, next_ms)
+            told = one._replace(at_ms=next_ms)
+        found.append(told)
+    return found[::-1]
+
+
+def in_order(sequences: Iterable[Iterable[Kept]]) -> list[Kept]:
+    """Merge sequences by time, each of them in its own order whatever its times are.
+
+    An application may give its records any times.
+    """
+    reached: list[tuple[int, Kept]] = []
+    for sequence in sequences:
+        latest = 0
+        for one in sequence:
+            latest = max(latest, one.at_ms)
+            reached.append((latest, one))
+    return [one for _, one in sorted(reached, key=itemgetter(0))]  # stable
+
+
 def _alike(one: Kept, other: Kept | None) -> bool:
     if other is None:
         return False
-    mine, its = one.message, other.message
-    return (one.at_ms, mine.key(), mine.value()) == (other.at_ms, its.key(), its.value())
-
-
-def _message(one: Any) -> Any:
-    return one.message if isinstance(one, Kept) else one
+    return (one.at_ms, one.key, one.value) == (other.at_ms, other.key, other.value)

@@ -59,7 +59,7 @@ class CopyProbe:
                 continue  # not copied yet at all
             at = self._locate(key, tp, probe, (low, high))
             if at is not None:
-                offset = probe.message.offset()
+                offset = probe.offset
                 found[key] = offset + 1
                 self._after[key] = (*self._after.get(key, ())[-1:], (offset + 1, at + 1))
                 self._shift[key] = offset - at
@@ -69,7 +69,7 @@ class CopyProbe:
         self, key: Key, tp: TopicPartition, probe: Kept, bounds: tuple[Offset, Offset]
     ) -> Offset | None:
         low, high = bounds
-        guess = probe.message.offset() - self._shift.get(key, 0)
+        guess = probe.offset - self._shift.get(key, 0)
         if guess >= high + _NEAR and key in self._shift:
             return None
         tolerance = self._tolerance(tp, high)
@@ -97,7 +97,7 @@ class CopyProbe:
             return [], 0  # the mirror has not even created it
         end = min(end, high)
         listed = list(kept)
-        offsets = (one.message.offset() for one in listed if one.acknowledged)
+        offsets = (one.offset for one in listed if one.acknowledged)
         first = min(offsets, default=_MOST << 40)
         behind = [there for here, there in self._after.get(key, ()) if here <= first]
         if behind:

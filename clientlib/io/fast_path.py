@@ -1,15 +1,15 @@
 """The path of a record while writes are open: as little as possible, and without a lock.
 
 Every record that an application produces goes through here, and a lock with attribute look-ups
-around it costs more than all the rest of the wrapper (550 ns in all against 240). So the variables
-are a closure's, and instead of a lock two counters say whether a thread is still inside: one
-``next`` of a counter is one bytecode, which no other thread can interrupt.
+around it costs more than all the rest of the wrapper (550 ns in all against 75). So the variables
+are a closure's, and instead of a lock the threads' stacks say whether one is still inside: whoever
+closes the path looks at them, once, and nobody who goes through it has to leave a trace.
 """
 
-from collections.abc import Callable
-from itertools import count
+import sys
+from collections.abc import Callable, Iterator
 from time import monotonic
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any
 
 Report = Callable[[Any, Any], None]
@@ -47,7 +47,6 @@ class FastPath:
 
 
 def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[[], bool]]:
-    enter, leave = count().__next__, count().__next__
     direct: Produce | None = None
     until = 0.0
     known: tuple[Any, Any] = (slowly, None)  # nobody's callback
@@ -66,14 +65,10 @@ def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[
         given = callback or on_delivery
         known_report = given is report or (type(given) is MethodType and given == report)
         if known_report and headers is None and not timestamp:
-            try:
-                enter()  # inside, so that an interrupt just after it is not a call for ever
-                through = direct
-                if through is not None and monotonic() < until:
-                    through(topic, value, key, partition, deliver, None, timestamp, headers)
-                    return
-            finally:
-                leave()
+            through = direct
+            if through is not None and monotonic() < until:
+                through(topic, value, key, partition, deliver)
+                return
         slowly(topic, value, key, partition, given, None, timestamp, headers)
 
     def change(**to: Any) -> None:
@@ -86,12 +81,23 @@ def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[
             direct = to["direct"]
 
     def over() -> bool:
-        """Tell whether every call that had begun before this one has ended.
+        """Tell whether every call that had found the path open has ended.
 
-        The ends are read before the beginnings: were they equal the other way round, a call might
-        have begun and another ended in between. Asking counts as a call of its own.
+        Threads take turns at calls, not between reading a variable and storing it: a call in whose
+        ``through`` nothing stands is going to find the path shut.
         """
-        ended = leave()
-        return enter() <= ended
+        return not any(
+            frame.f_code is produce.__code__
+            and (found := frame.f_locals).get("through") is not None
+            and found["slowly"] is slowly  # else it is another producer's
+            for top in sys._current_frames().values()  # noqa: SLF001 - its public spelling
+            for frame in _stack(top)
+        )
 
     return produce, change, over
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -136,6 +136,18 @@ def stable_end(admin: AdminClient, tp: TopicPartition) -> Any:
     return admin.list_offsets(wanted, request_timeout=2.0, isolation_level=level)[tp]
 
 
+def close_within(handle: Any, seconds: float) -> bool:
+    """Close a handle, and wait so long for it; say whether it is closed, else a thread goes on.
+
+    One with commits on their way to a cluster that is gone waits for their time to be over, which
+    takes a minute or more, and nobody can be told anything by them any more.
+    """
+    thread = threading.Thread(target=handle.close, name="failover-close", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
 class Threads:
     """Background threads of one owner, stopped together."""
 

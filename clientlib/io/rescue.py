@@ -1,8 +1,9 @@
 """A producer's memory of what it wrote, and what becomes of it when the cluster is given up.
 
-`Rescuer.keep` takes each acknowledged record's report. Threads of the producer call `gather`
-(often) and `confirm` (once a second). After an unplanned switch `take` says what the copies lack,
-and the reports of what is written again come to `Replay`, until its manifest can be written.
+`Rescuer.keep` takes each acknowledged record, as `Kept` or as a tuple of its first fields. Threads
+of the producer call `gather` (often) and `confirm` (once a second). After an unplanned switch
+`take` says what the copies lack, and the reports of what is written again come to `Replay`, until
+its manifest can be written.
 """
 
 import logging
@@ -14,7 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
-from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
+from clientlib.core.replay_buffer import (
+    Headers,
+    Kept,
+    Key,
+    ReplayBuffer,
+    by_partition,
+    in_order,
+    missing,
+    steadied,
+)
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -149,30 +159,28 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        unsent = [one for one in self.returned if one.unsent]
-        for one in self.returned:
-            if not one.unsent:
-                kept.setdefault(one.key, []).append(one)
+        unsent = steadied(one for one in self.returned if one.unsent)
+        for key, returned in by_partition(self.returned).items():
+            kept.setdefault(key, []).extend(steadied(returned))
         probe = self._probe(order.lost, order.to)
-        again: list[Kept] = []
+        lacking: list[list[Kept]] = []
         copied: list[Copied] = []
         reached: dict[Key, Offset] = {}
         for key, records in kept.items():
             end = _end(view, order, key)
             copy, tolerance = probe.tail(key, records, end)
             lacks, has = missing(records, copy, tolerance)
-            again += lacks
+            lacking.append(lacks)
             for one, at in has:
                 if not one.acknowledged:
                     copied.append(Copied(one, probe.origin_offset(key, at)))
-            reached[key] = _EVERYTHING if has else records[0].message.offset() or 0
+            reached[key] = _EVERYTHING if has else records[0].offset or 0
         with self._lock:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        self.replay = Replay(order.epoch, len(again), lost)
-        again += unsent
-        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
+        self.replay = Replay(order.epoch, sum(map(len, lacking)), lost)
+        again = in_order([*lacking, unsent])
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,
@@ -183,7 +191,7 @@ class Rescuer:
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
         if one.unsent:  # no log can hold it: it is not written again, but for the first time
             return Again(one, list(one.headers or ()), one.report)
-        offset = one.message.offset() if one.acknowledged else None
+        offset = one.offset if one.acknowledged else None
         headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
         note = self.replay.note if self.replay is not None else _nobody
         if one.acknowledged:

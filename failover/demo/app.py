@@ -35,6 +35,12 @@ from failover.io.history import HistoryWriter
 KEYS = 60
 COMMIT_EVERY = {"message": 1, "batch": 100, "rare": 1000}
 COMMIT_MODES = ("auto", *COMMIT_EVERY)
+WRITING = {"linger.ms": 1}
+READING = {
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "auto.commit.interval.ms": 1000,
+}
 _TICK_S = 0.002
 _POLL_S = 0.2
 _FLUSH_S = 30.0
@@ -68,19 +74,24 @@ class Writing:
     def __init__(self, given: argparse.Namespace, history: HistoryWriter) -> None:
         self._name, self._topic, self._rate = given.name, given.topic, given.rate
         self._history = history
-        self._sent = 0
-        self._producer = FailoverProducer({"failover.config": given.config, "linger.ms": 1})
+        self._sent = given.first
+        self._producer = self.connect(given)
+
+    def connect(self, given: argparse.Namespace) -> Any:
+        """Return the producer; the benchmark puts another one here."""
+        return FailoverProducer({"failover.config": given.config, **WRITING})
 
     def run(self, stop: Stop) -> int:
         """Write until asked to stop; return 0 if every record was reported."""
         with self._producer:
-            begun = time.monotonic()
+            begun, first = time.monotonic(), self._sent
             while not stop.asked:
-                due = int((time.monotonic() - begun) * self._rate)
+                due = first + int((time.monotonic() - begun) * self._rate)
                 while self._sent < due and not stop.asked:
                     self._send(f"{self._name}-{self._sent % KEYS}")
                 self._producer.poll(_TICK_S)
-            return min(1, self._producer.flush(_FLUSH_S))
+            left: int = self._producer.flush(_FLUSH_S)
+            return min(1, left)
 
     def _send(self, key: str) -> None:
         """Send the next record, which is written down before Kafka can know of it."""
@@ -117,16 +128,12 @@ class Reading:
         self._history = history
         self._every = COMMIT_EVERY.get(given.commit, 0)
         self._since_commit = 0
-        self._consumer = FailoverConsumer(
-            {
-                "failover.config": given.config,
-                "group.id": given.group,
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "enable.auto.commit": given.commit == "auto",
-                "auto.commit.interval.ms": 1000,
-            }
-        )
+        own = {"group.id": given.group, "enable.auto.commit": given.commit == "auto"}
+        self._consumer = self.connect(given, {**READING, **own})
+
+    def connect(self, given: argparse.Namespace, settings: dict[str, Any]) -> Any:
+        """Return the consumer; the benchmark puts another one here."""
+        return FailoverConsumer({"failover.config": given.config, **settings})
 
     def run(self, stop: Stop) -> int:
         """Read until asked to stop."""
@@ -197,6 +204,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--topic", required=True, help="the logical topic")
     parser.add_argument("--history", required=True, type=Path, help="file to append events to")
     parser.add_argument("--rate", type=float, default=500.0, help="records a second")
+    parser.add_argument("--first", type=int, default=0, help="number of the first record")
     parser.add_argument("--group", default="demo", help="the consumer's group")
     parser.add_argument("--commit", choices=COMMIT_MODES, default="batch")
     parser.add_argument(

@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
@@ -16,6 +17,7 @@ from failover.io.history import read_history
 _POLL_S = 0.1
 _END_S = 45.0
 _KILL_S = 10.0
+_PROGRAM = ("-m", "failover.demo.app")
 
 Record = tuple[str, int]
 
@@ -60,12 +62,20 @@ class Application:
     """Producers and consumers in processes of their own, as a context manager.
 
     Leaving it ends every process, with SIGKILL those that do not end when asked. ``directory``
-    keeps their histories and logs.
+    keeps their histories and logs. ``program``: what Python is to run, with the demo's arguments.
     """
 
-    def __init__(self, config: Path, directory: Path, topic: str, group: str) -> None:
+    def __init__(
+        self,
+        config: Path | str,
+        directory: Path,
+        topic: str,
+        group: str,
+        program: Sequence[str] = _PROGRAM,
+    ) -> None:
         self._config, self._directory = config, directory
         self._topic, self.group = topic, group
+        self._program = program
         self._processes: list[Process] = []
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -85,10 +95,15 @@ class Application:
         """The consumers, running or ended."""
         return [process for process in self._processes if process.role == "consumer"]
 
-    def produce(self, count: int, rate: float) -> None:
-        """Start producers of ``rate`` records a second each."""
+    def produce(self, count: int, rate: float, firsts: Mapping[str, int] | None = None) -> None:
+        """Start producers of ``rate`` records a second each.
+
+        ``firsts``: with which number each begins, if not with 0.
+        """
         for number in range(1, count + 1):
-            self._start("producer", f"producer-{number}", "--rate", str(rate))
+            name = f"producer-{number}"
+            first = (firsts or {}).get(name, 0)
+            self._start("producer", name, "--rate", str(rate), "--first", str(first))
 
     def consume(self, commits: Iterable[str]) -> None:
         """Start one consumer of the group for each way to commit."""
@@ -99,7 +114,7 @@ class Application:
     def _start(self, role: str, name: str, *options: str) -> None:
         history, log = self._directory / f"{name}.jsonl", self._directory / f"{name}.log"
         command = [
-            *(sys.executable, "-m", "failover.demo.app", role, "--with-parent"),
+            *(sys.executable, *self._program, role, "--with-parent"),
             *("--config", str(self._config), "--name", name, "--topic", self._topic),
             *("--history", str(history), *options),
         ]
@@ -180,6 +195,18 @@ class Application:
     def stop_consumers(self) -> None:
         """Let every consumer commit, leave its group and end."""
         _end(self.consumers)
+
+    def abandon(self, patience_s: float) -> None:
+        """End every process as an operator does whose cluster is gone: ask, wait a little, kill."""
+        for process in self._processes:
+            process.handle.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + patience_s
+        for process in self._processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.handle.wait(max(0.0, deadline - time.monotonic()))
+        self._kill()
+        for process in self._processes:
+            process.catch_up()
 
     def _kill(self) -> None:
         for process in self._processes:

@@ -55,7 +55,7 @@ def test_only_what_is_open_and_in_time_goes_straight_through() -> None:
         b"too late",
         b"shut again",
     ]
-    assert fast.got[0] == ("t", b"open", None, -1, print, None, 0, None)
+    assert fast.got[0] == ("t", b"open", None, -1, print)
     assert slow.got[1] == ("t", b"another callback", None, -1, repr, None, 0, None)
 
 

@@ -7,7 +7,7 @@ from clientlib.core.producer_session import Rescue
 from clientlib.core.replay_buffer import Kept, Key
 from clientlib.io.rescue import Rescuer
 from clientlib.protocol.state import View
-from tests.unit.test_replay_buffer import Acked
+from tests.unit.test_replay_buffer import kept
 
 
 def test_what_the_copies_held_a_moment_ago_is_forgotten_only_when_the_state_is_known_too() -> None:
@@ -16,22 +16,15 @@ def test_what_the_copies_held_a_moment_ago_is_forgotten_only_when_the_state_is_k
     rescuer = Rescuer(options, 60.0, 1 << 20)
 
     def confirm(probes: dict[Key, Kept]) -> dict[Key, int]:
-        return {key: kept.message.offset() + 1 for key, kept in probes.items()}
+        return {key: one.offset + 1 for key, one in probes.items()}
 
     rescuer._probes["LEFT", "RIGHT"] = SimpleNamespace(confirm=confirm)  # type: ignore[assignment]  # what is asked
-    rescuer.keep(Acked(0))
+    rescuer.keep(kept(0))
     rescuer.gather()
     rescuer.confirm("LEFT")
     assert rescuer._buffer.records()  # a switch that is heard of now still finds it
     rescuer.confirm("LEFT")
     assert not rescuer._buffer.records()
-
-
-class Unsent(Acked):
-    """The report of a record that was purged before its producer knew any broker."""
-
-    def partition(self) -> None:  # type: ignore[override]  # what confluent-kafka answers then
-        return None
 
 
 def test_a_record_that_was_never_sent_to_the_dead_cluster_is_sent_as_if_nothing_had_been() -> None:
@@ -40,7 +33,8 @@ def test_a_record_that_was_never_sent_to_the_dead_cluster_is_sent_as_if_nothing_
     rescuer = Rescuer(options, 60.0, 1 << 20)
     rescuer._probes["LEFT", "RIGHT"] = SimpleNamespace()  # type: ignore[assignment]  # not asked
     told: list[Any] = []
-    rescuer.returned.append(Kept(Unsent(0), [("h", b"1")], 5, lambda *report: told.append(report)))
+    never = Kept("T", None, None, b"v", b"k", 5, [("h", b"1")], lambda *report: told.append(report))
+    rescuer.returned.append(never)
     taken = rescuer.take(Rescue("LEFT", "RIGHT", 2), View())
     (again,) = taken.again
     assert (again.headers, again.kept.at_ms, taken.copied) == ([("h", b"1")], 5, [])
