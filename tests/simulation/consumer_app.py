@@ -43,9 +43,10 @@ class ObservedRuntime(Runtime):
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
         keys = [(span.topic, partition.number) for partition, span in spans.items()]
-        kept = [key for key in keys if self._handed_over(key)]
+        kept = {key: part for key, part in zip(keys, spans, strict=True) if self._handed_over(key)}
         super()._stop(spans, lost=lost)
         self.app.gave_up([key for key in keys if key not in kept])
+        self.app.hands_over(kept)
 
     def _handed_over(self, key: tuple[str, int]) -> bool:
         """Say whether what is committed travels by a report, which counts when it is written."""
@@ -94,6 +95,7 @@ class ConsumerApp:
         self._late: dict[tuple[str, int], TopicPartition] = {}
         self._late_turn = 0
         self._late_at = 0.0
+        self._handing: dict[Partition, set[tuple[str, int]]] = {}
         self.closed = False
         self._last: FakeMessage | None = None
         world.events.append(ConsumerStarted(name, spec.name, world.stamp))
@@ -352,16 +354,27 @@ class ConsumerApp:
             finally:
                 self._in_callback = False
 
+    def hands_over(self, kept: Mapping[tuple[str, int], Partition]) -> None:
+        """Physical partitions were taken from the application; a report is to say how far it is."""
+        for key, part in kept.items():
+            self._handing.setdefault(part, set()).add(key)
+
     def _reported(self, job: Publish) -> None:
-        """A hand-over stands: what was read of a lost cluster is committed by it, and given up."""
+        """A hand-over stands: what was read of a lost cluster is committed by it, and given up.
+
+        Given up is what the application has read last, and the log in which its commits are, which
+        may be an earlier epoch's.
+        """
         if not job.handed_over:
             return
         for part, progress in job.parts.items():
             names = {o: NAMING.log_name(o, part.topic, job.cluster) for o in progress.offsets}
             items = [(names[o], part.number, at, "") for o, at in progress.offsets.items()]
             self.world.committed(job.cluster, self.spec.name, self.process, items)
+            gone = self._handing.pop(part, set())
             if progress.log:
-                self.gave_up([(names[progress.log], part.number)])
+                gone.add((names[progress.log], part.number))
+            self.gave_up(sorted(gone))
 
     def gave_up(self, keys: list[tuple[str, int]]) -> None:
         now, group = self.world.stamp, self.spec.name
