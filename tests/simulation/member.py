@@ -68,6 +68,7 @@ class FakeMember:
         self._outbox: deque[_Request] = deque()
         self._owned: frozenset[Logical] = frozenset()
         self._todo: deque[tuple[str, frozenset[Logical]]] = deque()
+        self._mail: deque[Callable[[], None]] = deque()
         self._fetches: dict[tuple[str, int], _Fetch] = {}
         self._paused: set[tuple[str, int]] = set()
         self._turn = 0
@@ -91,7 +92,16 @@ class FakeMember:
         self._todo.clear()
         self.group.leave(self.ident)
 
+    def post(self, wait: float, act: Callable[[], None]) -> None:
+        """Let the coordinator tell something: one connection keeps the order of what it tells."""
+        self._mail.append(act)
+        self.sim.after(wait, self._open, self.process, main=False)
+
+    def _open(self) -> None:
+        self._mail.popleft()()
+
     def joined_as(self, ident: str, generation: int) -> None:
+        """The JoinGroup answer."""
         if ident == self.ident:
             self.generation = generation
 
