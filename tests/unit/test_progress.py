@@ -54,6 +54,17 @@ def test_what_was_remembered_of_a_position_is_kept_for_a_reader_that_got_nothing
     assert known.parts[P0].progress.memory == Memory()
 
 
+def test_who_gave_a_partition_up_tells_late_what_the_next_reader_cannot_know() -> None:
+    """The next one reads and has committed nothing when it crashes: 6 records came again."""
+    left = Progress({"LEFT": 12}, "LEFT", memory(10, 11))
+    late = Report("g", "a", 1, "LEFT", {P0: left}, leaving=True)
+    known = fold_progress(GroupProgress(), [report("b", 12), late, report("b", 12)])
+    assert known.parts[P0].member == "b"
+    assert known.parts[P0].progress.memory == memory(10, 11)
+    known = fold_progress(known, [report("b", 13), late])
+    assert known.parts[P0].progress.memory == Memory()
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
