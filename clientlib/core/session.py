@@ -22,7 +22,7 @@ from enum import StrEnum
 
 from clientlib.core import duty as duties
 from clientlib.core.duty import Vector
-from clientlib.core.memory import Filter, remembered
+from clientlib.core.memory import Filter, Message, remembered
 from clientlib.core.seat import (
     Align,
     Command,
@@ -64,6 +64,19 @@ class Late(StrEnum):
     ASK = "ask"
 
 
+KEPT_S = 10.0
+"""How long a member remembers what it has read of a partition that was taken from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What was read last of a partition that the group has taken back."""
+
+    origin: ClusterAlias
+    memory: Iterable[Message]
+    until: float
+
+
 @dataclass(slots=True)
 class _Outstanding:
     ticket: int = 0
@@ -83,6 +96,8 @@ class Session:
         self._reads = {alias: _Outstanding() for alias in self._aliases}
         self._starting: list[Seat] = []
         self._losses: dict[int, ClusterAlias] = {}
+        self._left: dict[SeatKey, _Left] = {}
+        self._now = 0.0
         self.seats: dict[SeatKey, Seat] = {}
 
     # -- what the shell asks ---------------------------------------------------------------
@@ -121,6 +136,7 @@ class Session:
             return self._retry_ledger(now)
         state = view.state
         self._losses = duties.losses(state.epochs, state.unplanned) if state is not None else {}
+        self._left.clear()
         commands = self._stop_all_reading()
         for seat in self.seats.values():
             if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
@@ -187,9 +203,17 @@ class Session:
         return [Stop(cluster, spans, lost)] if spans else []
 
     def forget(self, cluster: ClusterAlias, partitions: Iterable[Partition]) -> None:
-        """Drop the seats of partitions that the group has taken back."""
+        """Drop the seats of partitions that the group has taken back.
+
+        What was read last is remembered for a while: a rebalance often gives them back, and if the
+        cluster dies then, nobody else knows what its copy lacks.
+        """
         for partition in partitions:
-            self.seats.pop(SeatKey(cluster, partition), None)
+            seat = self.seats.pop(SeatKey(cluster, partition), None)
+            span = seat.tracker.current if seat is not None and seat.tracker is not None else None
+            if seat is not None and span is not None:
+                until = self._now + KEPT_S
+                self._left[seat.key] = _Left(span.origin, span.memory, until)
 
     def on_commits(
         self,
@@ -367,6 +391,9 @@ class Session:
 
     def on_tick(self, now: float) -> list[Command]:
         """Time has passed."""
+        self._now = now
+        if self._left:
+            self._left = {key: left for key, left in self._left.items() if left.until > now}
         due: dict[ClusterAlias, dict[Partition, Position]] = {}
         for key, seat in self.seats.items():
             again = seat.stage is Stage.COMMITTING and seat.processed and seat.look_at <= now
@@ -582,9 +609,16 @@ class Session:
         at = past(skip, read.at)
         span = Span(read.origin, name, at, read.end, floor=floor, skip=skip, filter=passed)
         span.late = late if self._late is Late.ASK else ()
+        self._recall(seat.key, span)
         seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)
+
+    def _recall(self, key: SeatKey, span: Span) -> None:
+        """Remember what was read of the same log before the group took it away and gave it back."""
+        left = self._left.pop(key, None)
+        if left is not None and left.origin == span.origin:
+            span.memory.extend(m for m in left.memory if m.offset() < span.start)
 
     def _start_ready(self) -> list[Command]:
         """Return one Start per cluster for the spans begun since the last call: add all at once."""

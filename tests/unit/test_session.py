@@ -1,5 +1,6 @@
 """The consumer's session, event by event: who reads, releases, takes, waits and tries again."""
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from clientlib.core.seat import (
     Start,
     Stop,
 )
-from clientlib.core.session import Session
+from clientlib.core.session import KEPT_S, Session
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import State, View
@@ -240,6 +241,33 @@ def test_a_disowned_partition_is_stopped_and_forgotten(lost: bool) -> None:
     assert command.lost is lost
     group.session.forget("LEFT", [P0])
     assert group.session.seats == {}
+
+
+def _rebalance(group: Group, seconds: float = 0.1) -> list[int]:
+    """Take the partition away and give it back; return the offsets that are remembered then."""
+    offsets = {"LEFT": 62, "RIGHT": 0}
+    span = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # it is read
+    span.memory.extend(SimpleNamespace(offset=lambda at=at: at) for at in (60, 61, 62))  # type: ignore[union-attr]  # as above
+    group.session.on_disowned("LEFT", [P0], lost=False)
+    group.session.forget("LEFT", [P0])
+    group.vectors["LEFT"] = vector("LEFT", 1, **offsets)
+    group.now += seconds
+    group.run(group.session.on_tick(group.now))
+    group.own("LEFT")
+    assert started(group)[2] == 62
+    again = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # as above
+    return [message.offset() for message in again.memory]  # type: ignore[union-attr]  # as above
+
+
+def test_what_was_read_before_a_rebalance_is_remembered_after_it() -> None:
+    """The cluster dies right after: else all that its copy lacks would be read once more."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    assert _rebalance(group) == [60, 61]
+
+
+def test_what_was_read_of_a_partition_that_does_not_come_back_is_not_kept_for_ever() -> None:
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    assert _rebalance(group, KEPT_S + 1) == []
 
 
 def test_a_cluster_that_does_not_answer_is_asked_again_and_not_at_once() -> None:
