@@ -33,6 +33,8 @@ class Process:
     busy: int = 0
     deferred: list[Act] = field(default_factory=list)
     on_death: Act | None = None
+    cuts: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By cluster: from when until when the network between the two lets nothing through."""
 
     def call(self) -> None:
         """Count a port call; the process may die here."""

@@ -163,6 +163,21 @@ class ConsumerApp:
             ConsumerStalled(self.process.name, self.spec.name, self.world.stamp)
         )
 
+    def cut(self, alias: str, seconds: float) -> None:
+        """Nothing gets through between this process and a cluster."""
+        until = self.sim.now + seconds
+        self.process.cuts[alias] = (self.sim.now, until)
+        self.members[alias].silent()
+
+        def tell() -> None:
+            """What it knows does not get out: for the checkers it is as if it stopped all along."""
+            name, group = self.process.name, self.spec.name
+            self.world.events.append(ConsumerStalled(name, group, self.world.stamp))
+            if self.sim.now < until and self.process.alive:
+                self.sim.after(min(0.1, until - self.sim.now), tell)
+
+        tell()
+
     def close(self) -> None:
         """Leave the groups as ``close()`` does."""
         self.sim.after(0.0, self._close, self.process)
@@ -179,7 +194,7 @@ class ConsumerApp:
         self.closed = True
         self.sim.log(self.process.name, "leaves")
         for cluster in self.world.clusters.values():
-            if cluster.answers:
+            if cluster.answers_to(self.process):
                 cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
         self.sim.after(3.0, self.process.kill)  # its last reports are waited for
@@ -198,7 +213,7 @@ class ConsumerApp:
                 seen=self.runtime.seen,
             )
             registration = Registration(client, self.world.now_ms)
-            if self.world.clusters[state.active].answers:
+            if self.world.clusters[state.active].answers_to(self.process):
                 self.world.clusters[state.active].clients[client.id] = registration
         self.sim.after(1.0 if state is not None else 0.1, self._register, self.process, main=False)
 

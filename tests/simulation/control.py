@@ -38,7 +38,8 @@ class SimWatch:
         sim = world.sim
         self._phase = sim.between(0.0, ASK_S)
         self._began = sim.now + sim.between(0.0, 0.3)
-        self._deaf = sim.chance(0.5)
+        late = world.disasters is not None and world.disasters.happened
+        self._deaf = sim.chance(0.5) and not late  # who begins now and hears LEFT alone is lost
         self._delay = {alias: world.faults.watch_delay() for alias in world.clusters}
         self._seen = dict.fromkeys(world.clusters, 0)
         self._merged = View()
@@ -55,8 +56,11 @@ class SimWatch:
         self._world.sim.after(wait, lambda: self._read(alias, index), self._process, main=False)
 
     def _read(self, alias: str, index: int) -> None:
-        if index <= self._seen[alias] or not self._world.clusters[alias].answers:
+        cluster = self._world.clusters[alias]
+        if index <= self._seen[alias] or not cluster.answers:
             return  # one that does not answer tells it when it is back
+        if cluster.when_reached(self._process, lambda: self._hear(alias)):
+            return
         self._seen[alias] = index
         merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
         if merged != self._merged:
@@ -72,6 +76,8 @@ class SimWatch:
         now, views = self._world.sim.now, self._world.clusters[cluster].views
         unread = self._seen[cluster] + 1
         limit = min(now, self._world.clusters[cluster].silent_since) - 0.005
+        since, until = self._process.cuts.get(cluster, (0.0, 0.0))
+        limit = min(limit, since) if since <= now < until else limit
         limit = min(limit, views[unread][0]) if unread < len(views) else limit
         asked = limit - (limit - self._phase) % ASK_S
         woken = self._process.woken
@@ -86,6 +92,10 @@ class SimWatch:
 
     def confirmed_after(self, cluster: str, instant: float) -> bool:
         return self._confirmed(cluster) > instant
+
+    def deaf_to(self, cluster: str) -> bool:
+        """Say whether a cluster's state is not followed now; nor would anything else be read."""
+        return self._deaf and self._world.sim.now < self._world.cut_until.get(cluster, 0.0)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this too whenever the view changes."""

@@ -70,6 +70,7 @@ MUST_HAPPEN_UNPLANNED = (
     "producer crashes",
     "tool crashes",
     "tools without sight",
+    "network cuts",
 )
 
 Brief = tuple[int, str, bool, dict[str, int]]

@@ -121,7 +121,8 @@ class World:
         """Whether every group has committed past what was written again on the active cluster.
 
         Before that only its members' memory knows which replays of unacknowledged records it has
-        had; the operator does not fail back so soon.
+        had; the operator does not fail back so soon. Nor while a group has members on one side
+        alone, as preflight says (``group-not-stable``).
         """
         cluster = self.clusters[self.state().active]
         ends = {
@@ -130,8 +131,12 @@ class World:
             for topic, by in manifest.ranges.items()
             for number, (_, end) in by.items()
         }
-        groups = [group for group in cluster.groups.values() if group.members]
-        return all(g.commits.get(at, (0, ""))[0] >= end for g in groups for at, end in ends.items())
+        names = {n for c in self.clusters.values() for n, g in c.groups.items() if g.members}
+        groups = [by for c in self.clusters.values() for n, by in c.groups.items() if n in names]
+        here = [cluster.groups[name] for name in names if name in cluster.groups]
+        return all(group.members for group in groups) and all(
+            g.commits.get(at, (0, ""))[0] >= end for g in here for at, end in ends.items()
+        )
 
     @property
     def moving(self) -> bool:
@@ -156,7 +161,13 @@ class World:
     def committed(
         self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]
     ) -> None:
-        """A commit was taken; it says nothing about records that the log has not given yet."""
+        """A commit was taken; it says nothing about records that the log has not given yet.
+
+        While the process does not reach the standby nobody there hears of it, so that it does not
+        count if this cluster is lost; the first one after that does.
+        """
+        if self.clusters[self.other(alias)].cut_until(process):
+            return
         now = self.stamp
         for topic, number, offset, _ in items:
             upto = min(offset, self._given.get((group, alias, topic, number), 0))
