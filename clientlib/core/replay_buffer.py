@@ -28,13 +28,15 @@ class Kept(NamedTuple):
     """A record that was handed over, as its report tells it, and what the report leaves out.
 
     ``timestamp``: the application's own, or when it was produced (ms); None: as the report says.
-    ``report``: whom to tell, for a record that was never acknowledged.
+    ``report``: whom to tell, for a record that was never acknowledged. ``reborn``: the log had come
+    back without its end, so that its offset had been another record's.
     """
 
     message: Any
     headers: Headers | None = None
     timestamp: int | None = None
     report: Any = None
+    reborn: bool = False
 
     @property
     def key(self) -> Key:
@@ -45,6 +47,11 @@ class Kept(NamedTuple):
     def acknowledged(self) -> bool:
         """Whether the cluster had taken it."""
         return self.report is None
+
+    @property
+    def origin_offset(self) -> Offset | None:
+        """Its offset, where that can mean this record alone."""
+        return self.message.offset() if self.acknowledged and not self.reborn else None
 
     @property
     def at_ms(self) -> int:
@@ -75,6 +82,7 @@ class _Chunk:
     kept: list[Any]
     size: int
     lasts: dict[Key, Offset]
+    reborn: frozenset[Key]
 
 
 @dataclass(slots=True)
@@ -99,6 +107,8 @@ class ReplayBuffer:
     _chunks: deque[_Chunk] = field(default_factory=deque)
     _given_up: list[_GivenUp] = field(default_factory=list)
     _keys: set[Key] = field(default_factory=set)
+    _tops: dict[Key, Offset] = field(default_factory=dict)
+    _reborn: set[Key] = field(default_factory=set)
 
     @property
     def at_risk(self) -> int:
@@ -110,12 +120,22 @@ class ReplayBuffer:
         kept = [self.fresh.popleft() for _ in range(len(self.fresh))]
         if kept:
             size = sum(len(_message(one)) for one in kept) + _OVERHEAD * len(kept)
-            self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
+            lasts = self._lasts(kept)
+            self._begin_again(lasts)
+            self._chunks.append(_Chunk(now, kept, size, lasts, frozenset(self._reborn)))
             self.size += size
         while self._chunks and (
             self.size > self.most_bytes or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
+
+    def _begin_again(self, lasts: Mapping[Key, Offset]) -> None:
+        """Offsets that fall: the log came back without its end, so replicated ones mean nothing."""
+        for key, offset in lasts.items():
+            if offset < self._tops.get(key, -1):
+                self.replicated.pop(key, None)
+                self._reborn.add(key)
+        self._tops.update(lasts)
 
     def _give_up(self, chunk: _Chunk) -> None:
         self.size -= chunk.size
@@ -159,6 +179,8 @@ class ReplayBuffer:
             for one in chunk.kept:
                 kept = one if isinstance(one, Kept) else Kept(one)
                 if kept.message.offset() >= self.replicated.get(kept.key, 0):
+                    again = kept.key in chunk.reborn
+                    kept = kept._replace(reborn=True) if again else kept
                     found.setdefault(kept.key, []).append(kept)
         return found
 
@@ -175,6 +197,8 @@ class ReplayBuffer:
         self._chunks.clear()
         self._given_up.clear()
         self._keys.clear()
+        self._tops.clear()
+        self._reborn.clear()
         self.replicated.clear()
         self.size = 0
 

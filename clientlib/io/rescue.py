@@ -178,8 +178,7 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
-        offset = one.message.offset() if one.acknowledged else None
-        headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
+        headers = [*(one.headers or ()), header(epoch, order.lost, one.origin_offset)]
         note = self.replay.note if self.replay is not None else _nobody
         if one.acknowledged:
             return Again(one, headers, note)
