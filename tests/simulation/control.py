@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from clientlib.io.watch import HEAR_S
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
 from clientlib.protocol.state import Mark, View, fold, mark_released, merge
 from clientlib.protocol.types import Offset, Partition
@@ -43,10 +44,13 @@ class SimWatch:
         self._delay = {alias: world.faults.watch_delay() for alias in world.clusters}
         self._seen = dict.fromkeys(world.clusters, 0)
         self._merged = View()
+        self._told: set[str] = set()
+        self._patience = sim.now + HEAR_S
         self.version = 0
         for alias, cluster in world.clusters.items():
             cluster.watchers.append(lambda a=alias: self._hear(a))
             self._hear(alias)
+        sim.after(HEAR_S, self._merge, process, main=False)
 
     def _hear(self, alias: str) -> None:
         index = len(self._world.clusters[alias].views) - 1
@@ -62,11 +66,27 @@ class SimWatch:
         if cluster.when_reached(self._process, lambda: self._hear(alias)):
             return
         self._seen[alias] = index
-        merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
+        self._told.add(alias)
+        self._merge()
+
+    def _merge(self) -> None:
+        """Take in what was told, at first when all clusters have or enough time is over."""
+        waits = self._world.sim.now < self._patience
+        if waits and len(self._told) < len(self._world.clusters):
+            return
+        merged = merge(self._view_of(a) for a in self._world.clusters)
         if merged != self._merged:
             self._merged = merged
             self.version += 1
             self._changed()
+
+    def _view_of(self, alias: str) -> View:
+        """Return what a cluster has told, also before its disk was lost."""
+        cluster, seen = self._world.clusters[alias], self._seen[alias]
+        now = cluster.views[seen][1]
+        if not cluster.wiped:
+            return now
+        return merge([*(view for _, view in cluster.views[:seen] if view.state is not None), now])
 
     def view(self) -> View:
         return self._merged
@@ -306,7 +326,7 @@ class SimAdmin(Port):
         return self._ask(alias, lambda: {topic: len(by) for topic, by in logs.items()})
 
     def cluster_id(self, alias: str) -> str:
-        return self._ask(alias, lambda: f"id-{alias}")
+        return self._ask(alias, lambda: self._world.clusters[alias].ident)
 
     def starts(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
         return self._ask(alias, lambda: dict.fromkeys(partitions, 0))
