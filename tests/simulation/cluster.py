@@ -51,6 +51,8 @@ class Cluster:
     up: bool = True
     paused: bool = False
     truncated: bool = False
+    ident: str = ""
+    wiped: bool = False
     deaths: int = 0
     silent_since: float = float("inf")
     _waiting: list[Callable[[], None]] = field(default_factory=list)
@@ -71,6 +73,21 @@ class Cluster:
         """SIGSTOP: what is sent to it waits in its sockets."""
         self.paused, self.silent_since = True, self.sim.now
         self.sim.log("cluster", f"{self.alias} is stopped")
+
+    def wipe(self, ident: str) -> None:
+        """Lose the disk: topics are made anew and empty; no groups, clients or state."""
+        self.ident, self.wiped, self.truncated = ident, True, True
+        for logs in self.logs.values():
+            for log in logs:
+                log.truncate(0)
+        for group in self.groups.values():
+            group.forget()
+        self.clients.clear()
+        self.manifests.clear()
+        self.state.clear()
+        self.views.append((self.sim.now, View()))
+        self._folded, self.fence = 0, self.fence + 1
+        self.sim.log("cluster", f"{self.alias} has lost everything")
 
     def come_back(self) -> None:
         """It answers again: what has waited for it goes on, in order."""

@@ -150,7 +150,7 @@ def draw_unplanned(sim: Scheduler) -> Plan:
         disaster = replace(disaster, switches=min(disaster.switches, 1))
     network_faults = 0 if rarely else rng.choice((0, 1, 2))
     if network_faults:  # who writes on where offsets begin again cannot know it
-        disaster = replace(disaster, loses=0)
+        disaster = replace(disaster, loses=0, wiped="")
     return replace(
         plan,
         groups=tuple(replace(g, born=min(g.born, 5.0), fast=min(g.fast, 10.0)) for g in groups),

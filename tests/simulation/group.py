@@ -71,6 +71,16 @@ class Group:
         else:
             self._prepare("")
 
+    def forget(self) -> None:
+        """The coordinator has lost its disk: commits are gone, and members are unknown."""
+        self.commits.clear()
+        unknown, self.members = self.members, {}
+        self.state, self.generation = "EMPTY", self.generation + 1
+        self.gone |= unknown.keys()
+        for ident, one in unknown.items():
+            wait = self.cluster.sim.between(0.001, 3.0)  # until a heartbeat is refused
+            one.member.post(wait, lambda m=one.member, i=ident: m.unknown(i))
+
     def refresh(self) -> None:
         """The topics' metadata has changed."""
         if self.cluster.when_back(self.refresh):

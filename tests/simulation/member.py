@@ -156,11 +156,12 @@ class FakeMember:
             self.group.leave(ident)
             if self.process.alive:  # it looks at the clock when it runs: librdkafka does, too
                 wait = self.sim.between(0.001, 0.01)
-                self.sim.after(wait, lambda: self._lost(ident), self.process, main=False)
+                self.sim.after(wait, lambda: self.unknown(ident), self.process, main=False)
 
         self.sim.after(SESSION_S - self.sim.between(0.0, 1.0), expire)
 
-    def _lost(self, ident: str) -> None:
+    def unknown(self, ident: str) -> None:
+        """Its session has ended: what it owned is lost, and it joins again."""
         if ident == self.ident and self.rebalance is not None:
             self.ident = f"{self.process.name}-{self.sim.rng.randrange(10**6)}"
             self.generation = -1

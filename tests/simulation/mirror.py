@@ -69,6 +69,15 @@ class Mirror:
                     self._world.count("flows sent again")
                     self._wake(flow)
 
+    def wiped(self, alias: str) -> None:
+        """A cluster has lost what was copied there, and how far that was."""
+        for flow in self._flows.values():
+            if flow.target == alias:
+                flow.at = flow.flushed = flow.reached = 0
+                flow.last = flow.synced = flow.delayed = None
+                flow.where.clear()
+                self._wake(flow)
+
     def _flush(self, flow: _Flow) -> None:
         """Take note of the last flush that is over; asked before every move of the flow."""
         due = int(self._world.sim.now / self._flush_s)

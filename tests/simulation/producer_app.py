@@ -94,6 +94,7 @@ class ProducerApp:
         self._seq = 0
         self._agent_busy = False
         self._epoch = 0
+        world.heard[self.process] = 0
         self._stamps = self.sim.chance(0.5)
         self._keys = [f"{name}k{n}" for n in range(5)]
         self.watch = SimWatch(world, self.process, self._nudge)
@@ -138,6 +139,7 @@ class ProducerApp:
             state = self.watch.view().state
             if state is not None and state.epoch.counter > self._epoch:
                 self._epoch = state.epoch.counter
+                self.world.heard[self.process] = self._epoch
                 self.world.events.append(
                     EpochSeen(self.process.name, *state.epoch, self.world.stamp)
                 )

@@ -264,6 +264,8 @@ def simulate(
         g.rebalances for c in run.world.clusters.values() for g in c.groups.values()
     )
     run.world.counts["events"] = run.sim.events
+    if run.world.counts["an empty cluster was made active"] and not result.failure:
+        result.failure = "a cluster that had lost everything was made active"
     if checked:
         result.verdict = verdict = judge(
             result.history, groups=run.expected(), strict=result.strict, show=6

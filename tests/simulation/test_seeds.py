@@ -47,6 +47,7 @@ MUST_HAPPEN_UNPLANNED = (
     "pauses of the active cluster",
     "active cluster given up alive",
     "returns without a tail",
+    "returns empty",
     "kills of the standby cluster",
     "pauses of the standby cluster",
     "switches after a return",

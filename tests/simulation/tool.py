@@ -109,6 +109,7 @@ class Tool(Port):
                 alias: ClusterSnapshot(
                     alias,
                     reachable=cluster.answers and alias not in without,
+                    cluster_id=cluster.ident if cluster.answers else "",
                     topics={
                         name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
                         for name, logs in cluster.logs.items()

@@ -57,6 +57,7 @@ class World:
         self._given: dict[tuple[str, str, str, int], int] = {}
         self.on_align: Callable[[Any, Any], None] | None = None
         self.epoch, self.epoch_since = 0, 0.0
+        self.heard: dict[Process, int] = {}
         self.resets: dict[str, float] = {}
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
@@ -65,6 +66,8 @@ class World:
             if unplanned:  # a dead cluster's topics are known where the mirror has created them
                 self.clusters[RIGHT].create(f"{LEFT}.{topic}", partitions)
         ids = {alias: f"id-{alias}" for alias in self.clusters}
+        for alias, cluster in self.clusters.items():
+            cluster.ident = ids[alias]
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
         for cluster in self.clusters.values():
             cluster.settle(cluster.begin([(state.key(), state.value())]), "committed")
@@ -155,6 +158,8 @@ class World:
         self.events.append(EpochSeen(f"state on {alias}", *epoch, self.stamp))
         if epoch.counter > self.epoch:
             self.count("epochs")
+            if self.clusters[epoch.cluster].wiped:
+                self.count("an empty cluster was made active")
             self.epoch, self.epoch_since = epoch.counter, self.sim.now
         self.sim.log("state", f"{alias}: {epoch.counter}/{state.revision} {state.phase}")
 
