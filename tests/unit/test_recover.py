@@ -80,6 +80,27 @@ def test_nothing_remembered_is_the_floor_and_tells_how_much_may_come_again() -> 
     assert found.again >= 10
 
 
+def test_a_repeat_that_the_loss_cut_short_does_not_hide_what_stands_before_it() -> None:
+    """MirrorMaker 2 was killed, sent a suffix again, then its source died: 5 records were lost."""
+    known = remembered(range(40, 55))
+    cut_short = copy_of([*range(60), *range(25, 55)])
+    assert recovered(cut_short, known, 55).offset == 55
+    whole = copy_of([*range(60), *range(25, 70)])
+    assert recovered(whole, known, 55).offset == 60 + 30
+
+
+@pytest.mark.parametrize("begin", [0, 10, 25, 39])
+@pytest.mark.parametrize("seen", [1, 3, 20])
+def test_nothing_is_skipped_in_a_copy_that_repeats_itself(begin: int, seen: int) -> None:
+    for position in range(1, 45, 3):
+        for stop in range(begin + 1, 48, 2):
+            numbers = [*range(40), *range(begin, stop)]
+            memory = remembered(range(max(0, position - seen), position))
+            found = recovered(copy_of(numbers), memory, position)
+            behind = set(numbers[found.offset :])
+            assert {n for n in numbers if n >= position} <= behind, (position, stop, found)
+
+
 def test_the_answer_is_never_past_the_position() -> None:
     for position in range(1, 100, 7):
         for seen in (1, 5, 30):
