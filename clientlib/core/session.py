@@ -47,7 +47,7 @@ from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Memory, Recovered
 from clientlib.protocol.skips import clip, join, past
-from clientlib.protocol.state import View
+from clientlib.protocol.state import Phase, View
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
 
 REPORTED = 16
@@ -470,8 +470,10 @@ class Session:
                 seat.stage, seat.ticket = Stage.RECOVERING, self._next_ticket()
                 reading, epoch = (one.counter for one in epochs[-2:])
                 return [ReadEvidence(seat.key, lost, epoch, reading, seat.ticket)]
-            case duties.Reset():
+            case duties.Reset() if self._view.state.phase is Phase.ACTIVE:
                 return self._reset(seat)
+            case duties.Reset():  # it may be over elsewhere, and the group has begun there
+                self._wait(seat, "a switch is under way", now, first=first)
             case duties.Wait(reason):
                 self._wait(seat, reason, now, first=first)
         return []

@@ -1,5 +1,6 @@
 """The consumer's session, event by event: who reads, releases, takes, waits and tries again."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from clientlib.core.seat import (
 from clientlib.core.session import KEPT_S, Session
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
-from clientlib.protocol.state import State, View
+from clientlib.protocol.state import Phase, State, View
 from clientlib.protocol.token import Token
 from clientlib.protocol.types import Epoch, Partition, Position
 
@@ -119,6 +120,18 @@ def test_a_group_without_commits_is_reset_once_for_all_logs_and_reads() -> None:
     assert due(group) == Position(1, "LEFT", {"LEFT": 7, "RIGHT": 0})
     group.commit()
     assert started(group) == ("LEFT", "T", 7, None)
+
+
+def test_a_group_without_commits_does_not_begin_while_a_switch_is_under_way() -> None:
+    """It may have been committed where this member does not look yet, and the group begun there."""
+    intent = replace(view(ONE), state=State("s", (ONE,), 3, Phase.INTENT))
+    group = Group(ONE)
+    group.run(group.session.on_state(intent, 0.0))
+    group.own("LEFT")
+    group.later()
+    assert group.out == []
+    group.run(group.session.on_state(replace(intent, state=State("s", (ONE,), 4)), 2.0))
+    assert [type(command) for command in group.out] == [ResolveReset]
 
 
 def test_home_releases_and_the_new_active_cluster_takes() -> None:
