@@ -159,8 +159,7 @@ def draw_unplanned(sim: Scheduler) -> Plan:
         producer_faults=0 if rarely else plan.producer_faults,
         tool_faults=0.0 if rarely else plan.tool_faults,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3, 1.0)),
-        # killed without exactly-once mode it repeats, and only a living source shows where
-        mirror_kills=plan.mirror_kills[:1] if plan.markers and not rarely else (),
+        mirror_kills=plan.mirror_kills[:1] if not rarely else (),
         mirror_stops=0,
         disaster=disaster,
         network_faults=network_faults,

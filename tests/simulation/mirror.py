@@ -55,6 +55,8 @@ class Mirror:
         self._flush_s = flush_s
         self._flows: dict[tuple[str, str, int], _Flow] = {}
         self.stopped_until = 0.0
+        self.repeats: set[tuple[str, str, int, int]] = set()
+        """Where a copy holds a record once more: cluster, topic, partition, offset."""
         self.copied = 0
 
     def kill(self, seconds: float) -> None:
@@ -145,7 +147,8 @@ class Mirror:
             record = log.entries[offset]
             if record is not None:
                 at = copy.append(record)
-                flow.where.setdefault(offset, at)
+                if flow.where.setdefault(offset, at) != at:
+                    self.repeats.add((flow.target, f"{flow.source}.{flow.topic}", flow.number, at))
                 self._sync(flow, offset, at)
                 self.copied += 1
 

@@ -268,7 +268,11 @@ def simulate(
         result.failure = "a cluster that had lost everything was made active"
     if checked:
         result.verdict = verdict = judge(
-            result.history, groups=run.expected(), strict=result.strict, show=6
+            result.history,
+            groups=run.expected(),
+            strict=result.strict,
+            unproved=run.world.unproved(),
+            show=6,
         )
         if not verdict.ok and not result.failure:
             result.failure = "; ".join(f"{a.kind}: {a.what}" for a in verdict.anomalies)

@@ -10,7 +10,7 @@ from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import Phase, State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
-from failover.checkers import Committed, EpochSeen, Event
+from failover.checkers import Committed, EpochSeen, Event, Place
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
 from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
@@ -118,6 +118,23 @@ class World:
             if known and at < span.end:
                 return False
         return bool(counters)
+
+    def unproved(self) -> frozenset[Place]:
+        """Return what copies hold once more of an epoch that ended with the loss of its cluster.
+
+        Nobody can prove it without the origin (docs/guarantees.md).
+        """
+        state, found = self.state(), set()
+        lost = {c: n for n, c in losses(state.epochs, state.unplanned).items()}
+        view = merge(cluster.view for cluster in self.clusters.values())
+        for place in self.mirror.repeats:
+            alias, name, number, offset = place
+            origin, _, topic = name.partition(".")
+            for span in view.of_topic(topic).ranges(number, alias) if origin in lost else ():
+                ends = span.epoch.cluster == origin and span.epoch.counter == lost[origin] - 1
+                if ends and span.start <= offset < (span.end or 0):
+                    found.add(place)
+        return frozenset(found)
 
     @property
     def replays_read(self) -> bool:
