@@ -104,8 +104,8 @@ def repeated(
     from the lost cluster what others get elsewhere, before or after: if it got the partition there
     when its reader had handed it over, or did not hear for `HEARD_S`. Of a consumer that crashed,
     commits on a cluster that was lost count only if they were `REPORTED_S` old when it crashed:
-    what a standby may not have been told. ``unproved``: where a copy holds a record once more and nobody could
-    prove it, because its origin was lost.
+    what a standby may not have been told. ``unproved``: where a copy holds a record once more and
+    nobody could prove it, because its origin was lost.
     """
     _, wrong = split_repeats(history, strict=strict, unproved=unproved)
     return tuple(
