@@ -149,8 +149,10 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
+        unsent = [one for one in self.returned if one.unsent]
         for one in self.returned:
-            kept.setdefault(one.key, []).append(one)
+            if not one.unsent:
+                kept.setdefault(one.key, []).append(one)
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
         copied: list[Copied] = []
@@ -168,8 +170,9 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
         self.replay = Replay(order.epoch, len(again), lost)
+        again += unsent
+        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,
@@ -178,6 +181,8 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
+        if one.unsent:  # no log can hold it: it is not written again, but for the first time
+            return Again(one, list(one.headers or ()), one.report)
         headers = [*(one.headers or ()), header(epoch, order.lost, one.origin_offset)]
         note = self.replay.note if self.replay is not None else _nobody
         if one.acknowledged:

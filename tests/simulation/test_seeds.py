@@ -49,6 +49,7 @@ MUST_HAPPEN_UNPLANNED = (
     "returns without a tail",
     "returns empty",
     "kills of the standby cluster",
+    "disasters in the middle of a switch",
     "pauses of the standby cluster",
     "switches after a return",
     "alignments",
