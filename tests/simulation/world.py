@@ -130,10 +130,14 @@ class World:
         for place in self.mirror.repeats:
             alias, name, number, offset = place
             origin, _, topic = name.partition(".")
-            for span in view.of_topic(topic).ranges(number, alias) if origin in lost else ():
-                ends = span.epoch.cluster == origin and span.epoch.counter == lost[origin] - 1
-                if ends and span.start <= offset < (span.end or 0):
-                    found.add(place)
+            book = view.of_topic(topic)
+            counter = lost.get(origin, 0) - 1
+            row = book.closed.get(counter)
+            if row is None or alias not in row.ends:
+                continue
+            start = book.start(counter, number, alias)
+            if start <= offset < book.end(counter, number, alias, start):
+                found.add(place)
         return frozenset(found)
 
     @property
