@@ -48,6 +48,13 @@ def test_a_copy_that_ends_before_everything_remembered_is_known_to() -> None:
     assert (found.offset, found.beyond) == (10, True)
 
 
+def test_a_copy_that_repeats_itself_and_ends_before_everything_remembered_is_known_to() -> None:
+    """17 records and 16 of them once more are not 33: all of them were read again."""
+    numbers = [*range(17), *range(1, 17)]
+    found = recovered(copy_of(numbers), remembered(range(23, 65)), 65)
+    assert (found.offset, found.beyond, len(found.ahead)) == (len(numbers), True, 42)
+
+
 def test_markers_in_the_copy_do_not_count_as_records() -> None:
     """A mirror in exactly-once mode writes one behind each batch: two offsets for each record."""
     copy = [record(number, 2 * number) for number in range(3)]
