@@ -142,6 +142,9 @@ class Session:
         for seat in self.seats.values():
             if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
                 commands += self._finish_elsewhere(seat, seat.pending)
+            elif seat.unsure and self._losses.get(self._counter) == seat.key.cluster:
+                commands += self._hand_over_unsure(seat)
+                seat.look(self._next_ticket())
             elif seat.stage is not Stage.READING:
                 seat.look(self._next_ticket())
         return [*commands, *self._look(now)]
@@ -152,6 +155,8 @@ class Session:
         for seat in self.seats.values():
             if seat.key.cluster == lost and seat.tracker is not None and seat.pending is not None:
                 commands += self._hand_over(seat, seat.pending.offsets)
+            elif seat.key.cluster == lost:
+                commands += self._hand_over_unsure(seat)
             if seat.stage not in {Stage.READING, Stage.COMMITTING} or seat.key.cluster == lost:
                 seat.look(self._next_ticket())
         return commands
@@ -168,6 +173,13 @@ class Session:
     def _lost_since(self, cluster: ClusterAlias, epoch: int) -> bool:
         """Say whether a cluster was given up after this epoch: others may have gone on since."""
         return any(n > epoch and lost == cluster for n, lost in self._losses.items())
+
+    def _hand_over_unsure(self, seat: Seat) -> list[Command]:
+        """Report what was processed and perhaps committed on a cluster that cannot be asked now."""
+        if seat.unsure is None:
+            return []
+        (position, seat.tracker), seat.unsure = seat.unsure, None
+        return self._hand_over(seat, position.offsets)
 
     def _hand_over(self, seat: Seat, offsets: Mapping[ClusterAlias, Offset]) -> list[Command]:
         """Report what a lost cluster cannot tell, if the current epoch began with its loss."""
@@ -247,6 +259,8 @@ class Session:
             elif seat.key.partition in vectors:
                 seat.vectors[cluster] = vectors[seat.key.partition]
             own = cluster == seat.key.cluster and vectors is not None
+            if own:
+                seat.unsure = None
             commands += self._decide(seat, now, first=own)
             self._collect(seat, positions)
         commands += [CommitVectors(on, by) for on, by in positions.items()]
@@ -353,6 +367,8 @@ class Session:
                 seat.pending = replace(pending, epoch=epoch.counter)
                 seat.wait("the commit was refused", now)
             elif not ok or pending is None or epoch is None or pending.epoch != epoch.counter:
+                if ok is None and seat.processed and pending and seat.tracker:
+                    seat.unsure = pending, seat.tracker
                 seat.look(self._next_ticket())
                 seat.wait("the commit was refused", now)
             elif cluster != epoch.cluster:

@@ -11,6 +11,7 @@ from clientlib.core.seat import (
     Align,
     Command,
     CommitVectors,
+    HandOver,
     ReadCommits,
     ResolveReset,
     SeatKey,
@@ -234,6 +235,25 @@ def test_an_unknown_outcome_is_looked_at() -> None:
     group.later()
     assert not [c for c in group.out if isinstance(c, CommitVectors)]
     assert group.stage(LEFT) is not Stage.READING
+
+
+def test_a_release_of_which_nobody_knows_is_handed_over_when_its_cluster_is_given_up() -> None:
+    """It died in the middle of a planned switch: its last report was seconds old."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    processed(group, 75)
+    group.run(group.session.on_state(view(ONE, TWO), 0.0))
+    group.run(group.session.on_stopped("LEFT", [P0], 0.0))
+    (command,) = [c for c in group.out if isinstance(c, CommitVectors)]
+    group.session.on_committed("LEFT", {P0: None}, 0.0)
+    lost = replace(view(ONE, TWO), state=State("s", (ONE, TWO), 2, unplanned=(2,)))
+    out = group.session.on_state(lost, 1.0)
+    (over,) = [c for c in out if isinstance(c, HandOver)]
+    assert (over.to, over.epoch, over.progress.offsets) == (
+        "RIGHT",
+        2,
+        command.positions[P0].offsets,
+    )
+    assert over.progress.offsets["LEFT"] == 75
 
 
 def test_an_end_that_is_not_written_yet_is_waited_for() -> None:
