@@ -179,15 +179,19 @@ def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgr
 
 
 def _kept(other: Progress, under: tuple[int, ClusterAlias], known: Known) -> Progress:
-    """Give one who remembers nothing what another remembers of the same position.
+    """Give one who remembers nothing what another remembers of the records before its position.
 
-    It has read nothing yet, and the other, who has read up to there, may have reported later.
+    It has read nothing yet, and the other, who has read up to there, may have reported later. Or it
+    begins where the other has committed last, which has read on since: a record is what it is.
     """
     mine = known.progress
-    same = under == (known.epoch, known.cluster) and (other.offsets, other.log) == (
-        mine.offsets,
-        mine.log,
-    )
-    if mine.memory.prints or not same:
+    alike = under == (known.epoch, known.cluster) and other.log == mine.log
+    if mine.memory.prints or not alike:
         return mine
-    return replace(mine, memory=other.memory)
+    if other.offsets == mine.offsets:
+        return replace(mine, memory=other.memory)
+    at = mine.offsets.get(mine.log, 0)
+    if other.offsets.get(mine.log, 0) < at:
+        return mine
+    before = tuple(one for one in other.memory.prints if one.offset < at)
+    return replace(mine, memory=Memory(before, other.memory.stamped))
