@@ -378,14 +378,16 @@ class ConsumerApp:
         """A hand-over stands: what was read of a lost cluster is committed by it, and given up.
 
         Given up is what the application has read last, and the log in which its commits are, which
-        may be an earlier epoch's.
+        may be an earlier epoch's. No commit is what nobody believes, because the partition had been
+        another member's for long.
         """
         if not job.handed_over:
             return
         for part, progress in job.parts.items():
             names = {o: NAMING.log_name(o, part.topic, job.cluster) for o in progress.offsets}
             items = [(names[o], part.number, at, "") for o, at in progress.offsets.items()]
-            self.world.committed(job.cluster, self.spec.name, self.process, items)
+            if self.jobs.believed(job.to, part):
+                self.world.committed(job.cluster, self.spec.name, self.process, items)
             gone = self._handing.pop(part, set())
             if progress.log:
                 gone.add((names[progress.log], part.number))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clientlib.protocol.naming import Naming
+    from clientlib.protocol.types import Partition
     from clientlib.protocol.windows import ReadWindow
     from tests.simulation.clock import Process
     from tests.simulation.cluster import Cluster
@@ -212,6 +213,14 @@ class SimJobs(BackgroundJobs):
         parts = {f"{p.topic}[{p.number}]": dict(one.offsets) for p, one in job.parts.items()}
         sim.log(name, f"{what}{' and leaves' if leaving else ''} {parts}")
         self.on_written(job)
+
+    def believed(self, to: str, part: Partition) -> bool:
+        """Say whether what this process has told of a partition is what counts there."""
+        cluster = self._world.clusters[to]
+        reader = SimEvidence(cluster, self._naming, self._group, self._process)
+        reader._read_on()
+        known = reader._known.parts.get(part)
+        return known is not None and known.member == self._process.name
 
     def _finish(self, done: JobDone) -> None:
         self._ended.append(done)
