@@ -151,6 +151,7 @@ def split_repeats(
             moment is not None
             and (
                 history.lost_before(log.cluster, again.at)
+                or _place(before) in unproved
                 or not _written_twice(history, before, again)
             )
             and not commits.cover(log, before.group, before.offset, moment)

@@ -736,6 +736,20 @@ def test_a_repeat_inside_a_copy_that_nobody_can_prove_is_allowed_where_it_stands
         assert len(repeated(history, strict=strict)) == 1
 
 
+def test_what_was_not_committed_comes_again_also_from_where_the_copy_has_it_first() -> None:
+    events = [
+        *written(0),
+        got(0, 7.0, topic="LEFT.T", cluster="RIGHT", offset=3),
+        got(0, 7.1, topic="LEFT.T", cluster="RIGHT", offset=8),
+        Revoked("c", "g", "LEFT.T", 0, 7.2),
+        again := got(0, 7.3, topic="LEFT.T", cluster="RIGHT", offset=3),
+    ]
+    unproved = frozenset({("RIGHT", "LEFT.T", again.partition, 8)})
+    assert repeated(unplanned(*events), strict=False, unproved=unproved) == ()
+    covered = [*events, Committed("c", "g", "RIGHT", "LEFT.T", 0, 9, 7.15)]
+    assert len(repeated(unplanned(*covered), strict=False, unproved=unproved)) == 1
+
+
 def test_what_is_read_of_a_lost_cluster_by_who_has_not_heard_of_it_gives_no_order() -> None:
     late = [*written(0, 1), got(1, 8.0, consumer="d")]
     events = [*late, got(0, 9.0, topic="LEFT.T", cluster="RIGHT")]
