@@ -245,7 +245,8 @@ class Acts:
         growth = self._growth(run)
         if growth and not run.request.tolerate_late:
             return EndsGrew(growth)
-        return EndsConfirmed(tuple(f"late: {_grown(g)}" for g in growth))
+        owed = self._preparation.stragglers(run, self._known)
+        return EndsConfirmed(tuple(f"late: {_grown(g)}" for g in growth), owed)
 
     def _intend(self, run: Run) -> Event:
         """Write the intent. Only the old side must have it: the commit asks the new one anyway."""

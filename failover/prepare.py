@@ -11,10 +11,10 @@ from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Settings
 from failover.copies import CopyWatch, Route
 from failover.core import publish
-from failover.core.machine import Diverged, Event, Growth, Pending, Prepared, Run
+from failover.core.machine import Diverged, Event, Growth, Owed, Pending, Prepared, Run, joined
 from failover.core.plan import Creation, creations, logical_topics
 from failover.io.ports import NewTopic, Ports
-from failover.returned import Comparison
+from failover.returned import Comparison, outgrown
 
 
 class Preparation:
@@ -43,7 +43,25 @@ class Preparation:
                 return found
             if found:
                 owed[topic] = found
-        return Prepared(topics, owed)
+        base = replace(run, topics=topics, owed=owed)
+        return Prepared(topics, joined(owed, self.stragglers(base, known)))
+
+    def stragglers(self, run: Run, known: View) -> Owed:
+        """Return rows of the target's last epoch behind whose known tail something has come since.
+
+        What was on its way to it when it was given up, or what a client wrote there that had not
+        heard of it. It is looked at again until the target opens. Nobody can be asked what was
+        written again when the source is lost in turn.
+        """
+        if run.request.emergency:
+            return {}
+        ledger = with_owed(known, run).ledger
+        counter, grown = outgrown(self._ports.admin, run.base, run.topics, ledger, run.target)
+        compare = Comparison(self._naming, self._ports, run.base, run.source)
+        return {
+            topic: (compare.topic(topic, run.topics[topic], ledger[topic], counter).row,)
+            for topic in sorted(grown)
+        }
 
     def unprepared(self, run: Run) -> tuple[Growth, ...]:
         """Return partitions that appeared on the old side since the run prepared its topics.

@@ -4,11 +4,15 @@ For each log of the returned cluster's own last epoch: where the epoch ends ther
 the surviving copy ends with), and what lies behind, the **tail**. What producers have written again
 elsewhere is skipped in the tail, the rest is late. A log that is shorter than the copy, or holds
 other records, is **diverged**: no offset of it means anything any more.
+
+A tail can grow after it was looked at: a packet that was under way comes through, a client that has
+not heard of the loss writes on. Then it is looked at again; the end of the epoch stays.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from clientlib.protocol.align import Aligner, AlignRequest, Exact
 from clientlib.protocol.fingerprint import LogRecord
@@ -17,10 +21,10 @@ from clientlib.protocol.naming import Naming
 from clientlib.protocol.replay import Manifest, likely_prints, original, original_print
 from clientlib.protocol.skips import Skip, join, within
 from clientlib.protocol.state import State
-from clientlib.protocol.types import ClusterAlias, Offset, Partition
+from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from clientlib.protocol.windows import ReadWindow
 from clientlib.protocol.windows import Span as Offsets
-from failover.io.ports import Ports, Window
+from failover.io.ports import Admin, Ports, Window
 
 _BATCH = 5_000
 
@@ -56,6 +60,38 @@ def owing(state: State, rows: Mapping[int, ClosedEpoch]) -> Iterator[tuple[Clust
             yield row.epoch.cluster, counter
 
 
+def outgrown(
+    admin: Admin,
+    state: State,
+    topics: Mapping[str, int],
+    ledger: Mapping[str, Mapping[int, ClosedEpoch]],
+    home: ClusterAlias,
+) -> tuple[int, frozenset[str]]:
+    """Return the topics whose log at home has grown behind the known tail of its last epoch.
+
+    And that epoch's counter, 0 if it did not end with a loss. One question for all logs.
+    """
+    lost = [e.counter for e, after in pairwise(state.epochs) if _gave_up(state, e, after)]
+    own = [e.counter for e in state.epochs if e.cluster == home]
+    counter = own[-1] if own and own[-1] in lost else 0
+    known: dict[Partition, Offset] = {}
+    for topic, partitions in topics.items() if counter else ():
+        rows = ledger.get(topic, {})
+        if counter not in rows or home not in rows[counter].ends:
+            continue
+        book = Ledger(state.epochs, rows)
+        behind = {
+            Partition(topic, number): book.behind(number, home) for number in range(partitions)
+        }
+        known |= {part: end for part, end in behind.items() if end is not None}
+    now = admin.ends(home, list(known)) if known else {}
+    return counter, frozenset(part.topic for part, end in known.items() if now[part] > end)
+
+
+def _gave_up(state: State, epoch: Epoch, after: Epoch) -> bool:
+    return after.counter in state.unplanned and epoch.cluster != after.cluster
+
+
 class Comparison:
     """Compares one returned cluster with the ledger, topic by topic."""
 
@@ -66,7 +102,10 @@ class Comparison:
     def topic(
         self, name: str, partitions: int, rows: Mapping[int, ClosedEpoch], counter: int
     ) -> Compared:
-        """Compare one topic's log of a closed epoch. Raises RemoteError when a side is away."""
+        """Compare one topic's log of a closed epoch. Raises RemoteError when a side is away.
+
+        An end that is known already stays what it is.
+        """
         row = rows[counter]
         home = row.epoch.cluster
         ledger = Ledger(self._state.epochs, rows)
@@ -76,7 +115,7 @@ class Comparison:
         diverged: list[str] = []
         for log in self._logs(name, partitions, ledger, row):
             number = log.home.number
-            end = self._end(log, home, ledger.skipped(number, self._survivor, home))
+            end = self._known_end(log, row, ledger)
             if end is None:
                 diverged.append(self._told(log, home))
                 continue
@@ -102,6 +141,12 @@ class Comparison:
             last = max(first, copied.get(part.number, first))
             start = ledger.start(row.epoch.counter, part.number, home)
             yield _Log(Partition(copy, part.number), part, (first, last), start, ends[part])
+
+    def _known_end(self, log: _Log, row: ClosedEpoch, ledger: Ledger) -> Offset | None:
+        home, number = row.epoch.cluster, log.home.number
+        if home in row.ends:
+            return row.ends[home].get(number, log.start)
+        return self._end(log, home, ledger.skipped(number, self._survivor, home))
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
         """Return where the epoch ends at home; None when the logs contradict each other."""

@@ -34,6 +34,7 @@ class Kept(NamedTuple):
 
     ``offset`` counts only if it was acknowledged. ``report``: whom to tell, for a record that was
     never acknowledged. ``guessed``: its time is, from the latency that its report tells.
+    ``reborn``: the log had come back without its end, so that its offset had been another record's.
     """
 
     topic: str
@@ -45,6 +46,7 @@ class Kept(NamedTuple):
     headers: Headers | None = None
     report: Any = None
     guessed: bool = False
+    reborn: bool = False
 
     @classmethod
     def of(
@@ -76,6 +78,11 @@ class Kept(NamedTuple):
         """Whether the cluster had taken it."""
         return self.report is None
 
+    @property
+    def origin_offset(self) -> Offset | None:
+        """Its offset, where that can mean this record alone."""
+        return self.offset if self.acknowledged and not self.reborn else None
+
     def same(self, record: LogRecord, tolerance_ms: int) -> bool:
         """Say whether a record of a copy is this one.
 
@@ -97,6 +104,7 @@ class _Chunk:
     kept: tuple[Any, ...]
     size: int
     lasts: dict[Key, Offset]
+    reborn: frozenset[Key]
 
 
 @dataclass(slots=True)
@@ -121,6 +129,8 @@ class ReplayBuffer:
     _chunks: deque[_Chunk] = field(default_factory=deque)
     _given_up: list[_GivenUp] = field(default_factory=list)
     _keys: set[Key] = field(default_factory=set)
+    _tops: dict[Key, Offset] = field(default_factory=dict)
+    _reborn: set[Key] = field(default_factory=set)
 
     @property
     def at_risk(self) -> int:
@@ -133,12 +143,22 @@ class ReplayBuffer:
         del self.fresh[: len(kept)]  # callbacks may have added more in between
         if kept:
             size = sum(map(len, filter(None, map(_VALUE, kept)))) + _OVERHEAD * len(kept)
-            self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
+            lasts = self._lasts(kept)
+            self._begin_again(lasts)
+            self._chunks.append(_Chunk(now, kept, size, lasts, frozenset(self._reborn)))
             self.size += size
         while self._chunks and (
             self.size > self.most_bytes or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
+
+    def _begin_again(self, lasts: Mapping[Key, Offset]) -> None:
+        """Offsets that fall: the log came back without its end, so replicated ones mean nothing."""
+        for key, offset in lasts.items():
+            if offset < self._tops.get(key, -1):
+                self.replicated.pop(key, None)
+                self._reborn.add(key)
+        self._tops.update(lasts)
 
     def _give_up(self, chunk: _Chunk) -> None:
         self.size -= chunk.size
@@ -181,6 +201,8 @@ class ReplayBuffer:
             for one in chunk.kept:
                 kept = Kept(*one)
                 if kept.offset >= self.replicated.get(kept.where, 0):
+                    again = kept.where in chunk.reborn
+                    kept = kept._replace(reborn=True) if again else kept
                     found.setdefault(kept.where, []).append(kept)
         return found
 
@@ -197,6 +219,8 @@ class ReplayBuffer:
         self._chunks.clear()
         self._given_up.clear()
         self._keys.clear()
+        self._tops.clear()
+        self._reborn.clear()
         self.replicated.clear()
         self.size = 0
 

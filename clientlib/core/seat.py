@@ -163,7 +163,8 @@ class Seat:
 
     ``since``: older read results are not for this look. ``processed``: ``pending`` is what the
     application has processed here, so a refused commit is tried again while the seat is owned.
-    ``ahead``: see `Filter`. ``claim``: see `Progress`.
+    ``ahead``: see `Filter`. ``claim``: see `Progress`. ``unsure``: what was processed, with its
+    tracker, and may be committed: nobody knows until the commits are read.
     """
 
     key: SeatKey
@@ -181,6 +182,7 @@ class Seat:
     ahead: Counter[bytes] = field(default_factory=Counter)
     stamped: bool = True
     claim: int = 0
+    unsure: tuple[Position, Tracker] | None = None
 
     def look(self, ticket: int) -> None:
         """Begin to look at the commits afresh."""

@@ -22,7 +22,7 @@ from enum import StrEnum
 
 from clientlib.core import duty as duties
 from clientlib.core.duty import Vector
-from clientlib.core.memory import Filter, remembered
+from clientlib.core.memory import Filter, Message, remembered
 from clientlib.core.seat import (
     Align,
     Command,
@@ -47,7 +47,7 @@ from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Memory, Recovered
 from clientlib.protocol.skips import clip, join, past
-from clientlib.protocol.state import View
+from clientlib.protocol.state import Phase, View
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
 
 REPORTED = 16
@@ -62,6 +62,19 @@ class Late(StrEnum):
     DELIVER = "deliver"
     HOLD = "hold"
     ASK = "ask"
+
+
+KEPT_S = 10.0
+"""How long a member remembers what it has read of a partition that was taken from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What was read last of a partition that the group has taken back."""
+
+    origin: ClusterAlias
+    memory: Iterable[Message]
+    until: float
 
 
 @dataclass(slots=True)
@@ -83,6 +96,8 @@ class Session:
         self._reads = {alias: _Outstanding() for alias in self._aliases}
         self._starting: list[Seat] = []
         self._losses: dict[int, ClusterAlias] = {}
+        self._left: dict[SeatKey, _Left] = {}
+        self._now = 0.0
         self.seats: dict[SeatKey, Seat] = {}
 
     # -- what the shell asks ---------------------------------------------------------------
@@ -122,10 +137,14 @@ class Session:
         if before == self.epoch:
             given_up = self._losses.keys() - known.keys()
             return [*(self._on_given_up() if given_up else ()), *self._retry_ledger(now)]
+        self._left.clear()
         commands = self._stop_all_reading()
         for seat in self.seats.values():
             if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
                 commands += self._finish_elsewhere(seat, seat.pending)
+            elif seat.unsure and self._losses.get(self._counter) == seat.key.cluster:
+                commands += self._hand_over_unsure(seat)
+                seat.look(self._next_ticket())
             elif seat.stage is not Stage.READING:
                 seat.look(self._next_ticket())
         return [*commands, *self._look(now)]
@@ -136,6 +155,8 @@ class Session:
         for seat in self.seats.values():
             if seat.key.cluster == lost and seat.tracker is not None and seat.pending is not None:
                 commands += self._hand_over(seat, seat.pending.offsets)
+            elif seat.key.cluster == lost:
+                commands += self._hand_over_unsure(seat)
             if seat.stage not in {Stage.READING, Stage.COMMITTING} or seat.key.cluster == lost:
                 seat.look(self._next_ticket())
         return commands
@@ -152,6 +173,13 @@ class Session:
     def _lost_since(self, cluster: ClusterAlias, epoch: int) -> bool:
         """Say whether a cluster was given up after this epoch: others may have gone on since."""
         return any(n > epoch and lost == cluster for n, lost in self._losses.items())
+
+    def _hand_over_unsure(self, seat: Seat) -> list[Command]:
+        """Report what was processed and perhaps committed on a cluster that cannot be asked now."""
+        if seat.unsure is None:
+            return []
+        (position, seat.tracker), seat.unsure = seat.unsure, None
+        return self._hand_over(seat, position.offsets)
 
     def _hand_over(self, seat: Seat, offsets: Mapping[ClusterAlias, Offset]) -> list[Command]:
         """Report what a lost cluster cannot tell, if the current epoch began with its loss."""
@@ -198,9 +226,17 @@ class Session:
         return [Stop(cluster, spans, lost)] if spans else []
 
     def forget(self, cluster: ClusterAlias, partitions: Iterable[Partition]) -> None:
-        """Drop the seats of partitions that the group has taken back."""
+        """Drop the seats of partitions that the group has taken back.
+
+        What was read last is remembered for a while: a rebalance often gives them back, and if the
+        cluster dies then, nobody else knows what its copy lacks.
+        """
         for partition in partitions:
-            self.seats.pop(SeatKey(cluster, partition), None)
+            seat = self.seats.pop(SeatKey(cluster, partition), None)
+            span = seat.tracker.current if seat is not None and seat.tracker is not None else None
+            if seat is not None and span is not None:
+                until = self._now + KEPT_S
+                self._left[seat.key] = _Left(span.origin, span.memory, until)
 
     def on_commits(
         self,
@@ -223,6 +259,8 @@ class Session:
             elif seat.key.partition in vectors:
                 seat.vectors[cluster] = vectors[seat.key.partition]
             own = cluster == seat.key.cluster and vectors is not None
+            if own:
+                seat.unsure = None
             commands += self._decide(seat, now, first=own)
             self._collect(seat, positions)
         commands += [CommitVectors(on, by) for on, by in positions.items()]
@@ -329,6 +367,8 @@ class Session:
                 seat.pending = replace(pending, epoch=epoch.counter)
                 seat.wait("the commit was refused", now)
             elif not ok or pending is None or epoch is None or pending.epoch != epoch.counter:
+                if ok is None and seat.processed and pending and seat.tracker:
+                    seat.unsure = pending, seat.tracker
                 seat.look(self._next_ticket())
                 seat.wait("the commit was refused", now)
             elif cluster != epoch.cluster:
@@ -378,6 +418,9 @@ class Session:
 
     def on_tick(self, now: float) -> list[Command]:
         """Time has passed."""
+        self._now = now
+        if self._left:
+            self._left = {key: left for key, left in self._left.items() if left.until > now}
         due: dict[ClusterAlias, dict[Partition, Position]] = {}
         for key, seat in self.seats.items():
             again = seat.stage is Stage.COMMITTING and seat.processed and seat.look_at <= now
@@ -454,8 +497,10 @@ class Session:
                 seat.stage, seat.ticket = Stage.RECOVERING, self._next_ticket()
                 reading, epoch = (one.counter for one in epochs[-2:])
                 return [ReadEvidence(seat.key, lost, epoch, reading, seat.ticket)]
-            case duties.Reset():
+            case duties.Reset() if self._view.state.phase is Phase.ACTIVE:
                 return self._reset(seat)
+            case duties.Reset():  # it may be over elsewhere, and the group has begun there
+                self._wait(seat, "a switch is under way", now, first=first)
             case duties.Wait(reason):
                 self._wait(seat, reason, now, first=first)
         return []
@@ -593,9 +638,16 @@ class Session:
         at = past(skip, read.at)
         span = Span(read.origin, name, at, read.end, floor=floor, skip=skip, filter=passed)
         span.late = late if self._late is Late.ASK else ()
+        self._recall(seat.key, span)
         seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)
+
+    def _recall(self, key: SeatKey, span: Span) -> None:
+        """Remember what was read of the same log before the group took it away and gave it back."""
+        left = self._left.pop(key, None)
+        if left is not None and left.origin == span.origin:
+            span.memory.extend(m for m in left.memory if m.offset() < span.start)
 
     def _start_ready(self) -> list[Command]:
         """Return one Start per cluster for the spans begun since the last call: add all at once."""

@@ -191,8 +191,7 @@ class Rescuer:
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
         if one.unsent:  # no log can hold it: it is not written again, but for the first time
             return Again(one, list(one.headers or ()), one.report)
-        offset = one.offset if one.acknowledged else None
-        headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
+        headers = [*(one.headers or ()), header(epoch, order.lost, one.origin_offset)]
         note = self.replay.note if self.replay is not None else _nobody
         if one.acknowledged:
             return Again(one, headers, note)

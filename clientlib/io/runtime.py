@@ -363,7 +363,8 @@ class Runtime:
     def _report_given_up(self, cluster: ClusterAlias, gone: Iterable[Partition]) -> None:
         """Tell the standbys where partitions stand that go to another member.
 
-        If the cluster dies before that one has read anything, nobody else can tell.
+        If the cluster dies before that one has read anything, nobody else can tell. Who has lost
+        them tells too: it may have claimed them just before, and its word does not count any more.
         """
         if cluster != self._active or cluster == self._commits.lost:
             return
@@ -664,8 +665,7 @@ class Runtime:
         for command in self.session.on_disowned(cluster, gone, lost=lost):
             if isinstance(command, Stop):
                 self._stop(command.spans, lost=command.lost)
-        if not lost:
-            self._report_given_up(cluster, gone)
+        self._report_given_up(cluster, gone)
         for partition in gone:
             self._commits.forget(SeatKey(cluster, partition))
         self.session.forget(cluster, gone)

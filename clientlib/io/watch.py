@@ -31,6 +31,9 @@ from clientlib.settings import Cluster, Settings
 log = logging.getLogger("clientlib.watch")
 
 FRESH_S = 2.0
+HEAR_S = 1.0
+"""How long a client that begins waits for clusters that do not answer. One that was given up and is
+back may be heard first; who believed it would read and write there."""
 _ASK_S = 0.5
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 
@@ -59,6 +62,7 @@ class StateWatch:
         self._merged = View()
         self._version = 0
         self._listeners: list[Listener] = []
+        self._begun, self._heard = time.monotonic(), False
         self._threads = Threads(f"failover-watch-{scope}")
         for cluster in settings.clusters.values():
             self._threads.start(f"confirm-{cluster.alias}", lambda c=cluster: self._confirm(c))  # type: ignore[misc]  # as below
@@ -117,6 +121,8 @@ class StateWatch:
         """Take the records that are there; a transaction's records become visible together."""
         message = consumer.poll(0.25)
         if message is None:
+            if feed.complete and not self._heard:
+                self._publish(alias)
             return
         error = message.error()
         if error is None:
@@ -145,7 +151,12 @@ class StateWatch:
 
     def _publish(self, alias: ClusterAlias) -> None:
         with self._lock:
-            merged = merge(feed.view for feed in self._feeds.values() if feed.complete)
+            complete = [feed.view for feed in self._feeds.values() if feed.complete]
+            late = time.monotonic() - self._begun >= HEAR_S
+            self._heard = self._heard or late or len(complete) == len(self._feeds)
+            if not self._heard:
+                return
+            merged = merge(complete)
             if merged == self._merged:
                 return
             self._merged = merged

@@ -43,6 +43,21 @@ class ClosedEpoch:
     late: Mapping[ClusterAlias, Mapping[int, Skip]] = field(default_factory=dict)
 
 
+Spans = Mapping[ClusterAlias, Mapping[int, Skip]]
+"""Offsets by cluster and partition."""
+
+
+def join_spans(one: Spans, other: Spans) -> dict[ClusterAlias, dict[int, Skip]]:
+    """Return the union of what is skipped, or late, in the logs of an epoch."""
+    return {
+        cluster: {
+            number: join(*(by[cluster].get(number, ()) for by in (one, other) if cluster in by))
+            for number in sorted({*one.get(cluster, {}), *other.get(cluster, {})})
+        }
+        for cluster in {**one, **other}
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Epochs of one logical topic, oldest first, the last one open.

@@ -74,7 +74,7 @@ def locate(problem: Problem) -> Located | NotReached | Unrelated:
     first = {print_: at for at, print_ in reversed(list(enumerate(problem.target)))}
     if not certain and problem.target and not last.keys() & set(problem.source):
         return Unrelated()
-    if _unfinished(problem, certain, last):
+    if _unfinished(problem, certain, last) or _cut_short(problem, certain, first, last):
         certain = {at: found[:1] for at, found in certain.items()}
     earliest = {at: first[p] for at, p in enumerate(problem.source) if p in first}
     safe, _ = _high(problem, {**earliest, **{at: found[-1] for at, found in certain.items()}})
@@ -134,6 +134,25 @@ def _unfinished(
     places = [found[-1] for at, found in certain.items() if len(found) > 1]
     done, later = set(problem.source[: problem.cut]), set(problem.source[problem.cut :])
     return any(last.get(print_, -1) < place for print_ in done & later for place in places)
+
+
+def _cut_short(
+    problem: Problem,
+    certain: dict[int, tuple[int, ...]],
+    first: Mapping[bytes, int],
+    last: Mapping[bytes, int],
+) -> bool:
+    """Tell whether what follows the cut stands only before the last repeat of what precedes it.
+
+    The source may end at the cut and so not know what follows: what comes first behind the first
+    places of all that precedes. A repeat that was cut short does not have it again.
+    """
+    done = [found for at, found in certain.items() if at < problem.cut]
+    if all(len(found) == 1 for found in done):
+        return False
+    begin, end = max(found[0] for found in done), max(found[-1] for found in done)
+    between = problem.target[begin + 1 : end]
+    return any(first[print_] > begin and last[print_] < end for print_ in between)
 
 
 def _runs(source: Sequence[bytes], places: dict[bytes, list[int]]) -> list[int]:

@@ -154,29 +154,44 @@ def fold_progress(known: GroupProgress, reports: Iterable[Report]) -> GroupProgr
     for report in reports:
         for part, progress in report.parts.items():
             newest, claim = parts.get(part), claims.get((part, report.member), -1)
-            held = newest is not None and newest.member != report.member and not newest.left
-            if held and (report.leaving or progress.claim <= claim):
-                continue  # another member has begun to read it since
+            other = newest is not None and newest.member != report.member and not newest.left
+            if newest is not None and other and (report.leaving or progress.claim <= claim):
+                # another member has begun to read it since, and knows what it has read itself
+                kept = _kept(progress, (report.epoch, report.cluster), newest)
+                parts[part] = replace(newest, progress=kept)
+                continue
             claims[part, report.member] = max(claim, progress.claim)
-            newer = _kept(parts.get(part), progress, report)
-            parts[part] = Known(
-                newer,
+            now = Known(
+                progress,
                 report.member,
                 report.epoch,
                 report.cluster,
                 report.handed_over,
                 report.leaving,
             )
+            if newest is not None:
+                kept = _kept(newest.progress, (newest.epoch, newest.cluster), now)
+                now = replace(now, progress=kept)
+            parts[part] = now
         if not report.parts:  # its last word comes after those on each of its partitions
             over[report.member] = max(over.get(report.member, 0), report.handed_over)
     return GroupProgress(parts, over, claims)
 
 
-def _kept(before: Known | None, progress: Progress, report: Report) -> Progress:
-    """Keep what was remembered of the same position by whoever read up to there."""
-    if progress.memory.prints or before is None:
-        return progress
-    same = (before.epoch, before.cluster) == (report.epoch, report.cluster)
-    if same and before.progress.offsets == progress.offsets and before.progress.log == progress.log:
-        return replace(progress, memory=before.progress.memory)
-    return progress
+def _kept(other: Progress, under: tuple[int, ClusterAlias], known: Known) -> Progress:
+    """Give one who remembers nothing what another remembers of the records before its position.
+
+    It has read nothing yet, and the other, who has read up to there, may have reported later. Or it
+    begins where the other has committed last, which has read on since: a record is what it is.
+    """
+    mine = known.progress
+    alike = under == (known.epoch, known.cluster) and other.log == mine.log
+    if mine.memory.prints or not alike:
+        return mine
+    if other.offsets == mine.offsets:
+        return replace(mine, memory=other.memory)
+    at = mine.offsets.get(mine.log, 0)
+    if other.offsets.get(mine.log, 0) < at:
+        return mine
+    before = tuple(one for one in other.memory.prints if one.offset < at)
+    return replace(mine, memory=Memory(before, other.memory.stamped))

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clientlib.protocol.errors import RecordFormatError
-from clientlib.protocol.ledger import ClosedEpoch, Ledger
+from clientlib.protocol.ledger import ClosedEpoch, Ledger, join_spans
 from clientlib.protocol.records import decode_key, decode_value, encode_key, encode_value
 from clientlib.protocol.skips import Skip
 from clientlib.protocol.types import ClusterAlias, Epoch, Revision
@@ -252,15 +252,18 @@ LedgerOfTopics = Mapping[str, Mapping[int, ClosedEpoch]]
 
 
 def merge_ledger(left: LedgerOfTopics, right: LedgerOfTopics) -> dict[str, dict[int, ClosedEpoch]]:
-    """Return the union of two ledgers. An end is written once, so where both know it they agree."""
+    """Return the union of two ledgers. An end is written once, so where both know it they agree.
+
+    Spans behind an end may have been found one after the other.
+    """
     result = {topic: dict(epochs) for topic, epochs in left.items()}
     for topic, epochs in right.items():
         into = result.setdefault(topic, {})
         for counter, entry in epochs.items():
             known = into.get(counter)
             ends = {**entry.ends, **(known.ends if known else {})}
-            skip = {**entry.skip, **(known.skip if known else {})}
-            late = {**entry.late, **(known.late if known else {})}
+            skip = join_spans(entry.skip, known.skip if known else {})
+            late = join_spans(entry.late, known.late if known else {})
             into[counter] = ClosedEpoch(entry.epoch, ends, skip, late)
     return result
 

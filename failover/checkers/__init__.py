@@ -5,7 +5,7 @@ integration tests use the same ones. Records are known by (producer, sequence nu
 offset: a record has another offset on each cluster.
 """
 
-from failover.checkers.anomalies import Anomaly, Expected, Kind
+from failover.checkers.anomalies import Anomaly, Expected, Kind, Place
 from failover.checkers.events import (
     Acked,
     ClusterLost,
@@ -57,6 +57,7 @@ __all__ = [
     "History",
     "Kind",
     "Log",
+    "Place",
     "ReadPause",
     "Revoked",
     "SendFailed",

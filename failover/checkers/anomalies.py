@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from failover.checkers.events import Event
 
@@ -29,6 +30,10 @@ class Anomaly:
     kind: Kind
     what: str
     evidence: tuple[Event, ...]
+
+
+Place: TypeAlias = tuple[str | None, str, int, int]
+"""One offset of one log: cluster, physical topic, partition, offset."""
 
 
 @dataclass(frozen=True, slots=True)

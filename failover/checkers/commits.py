@@ -80,6 +80,17 @@ class Interruptions:
         found = bisect_left(times, event.at)
         return times[found] if found < len(times) and times[found] <= until else None
 
+    def given_up_by_another(self, event: Delivered, since: float) -> bool:
+        """Say whether another consumer gave the partition up between then and a delivery."""
+        wanted = (event.group, event.topic, event.partition)
+        return any(
+            (group, topic, number) == wanted
+            and consumer != event.consumer
+            and _last(times, event.at) is not None
+            and times[bisect_right(times, event.at) - 1] >= since
+            for (group, consumer, topic, number), times in self._of_partition.items()
+        )
+
     def last(self, event: Delivered, *, until: float) -> float | None:
         """Find the last interruption of a delivery's consumer or partition, from then ``until``."""
         consumer = (event.group, event.consumer)

@@ -147,15 +147,20 @@ class History:
         """Say whether a cluster had been lost by then."""
         return any(e.cluster == cluster and e.at <= until for e in self.clusters_lost)
 
-    def stale(self, event: Delivered) -> bool:
-        """Say whether a record was read of a cluster that was lost and is not active again."""
+    def stale(self, event: Delivered, since_s: float = 0.0) -> bool:
+        """Say whether a record was read of a cluster that was lost and is not active again.
+
+        ``since_s``: not active any more for so long.
+        """
         if not self.clusters_lost:
             return False
         lost = [e.at for e in self.clusters_lost if e.cluster == event.cluster and e.at < event.at]
         if not lost or event.topic != self.topic_of(event):
             return False
         newest = max(
-            (e for e in self.epochs if e.at <= event.at), key=lambda e: e.epoch, default=None
+            (e for e in self.epochs if e.at <= event.at - since_s),
+            key=lambda e: e.epoch,
+            default=None,
         )
         return newest is not None and newest.cluster != event.cluster
 

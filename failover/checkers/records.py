@@ -7,7 +7,7 @@ been stored or not: being delivered once or never is right for them, twice is ``
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from failover.checkers.anomalies import Anomaly, Expected, Kind, expectations
+from failover.checkers.anomalies import Anomaly, Expected, Kind, Place, expectations
 from failover.checkers.commits import Commits, Interruptions
 from failover.checkers.events import Acked, Delivered
 from failover.checkers.history import History
@@ -90,7 +90,9 @@ def _is_expected(history: History, group: Expected, acked: Acked) -> bool:
     return (acked.at if sent is None else sent.at) >= group.since
 
 
-def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
+def repeated(
+    history: History, *, strict: bool = True, unproved: frozenset[Place] = frozenset()
+) -> tuple[Anomaly, ...]:
     """Find records delivered again to a group that already had them.
 
     ``strict``: every repeat counts, as promised for applications that commit in ``on_revoke``.
@@ -99,11 +101,13 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     repeat no commit of the group had covered the earlier delivery. A record that was *written*
     twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
     read from a cluster that was lost before the repeat. Who has not heard of a loss may read on
-    from the lost cluster what others get elsewhere. Of a consumer that crashed, commits on a
-    cluster that was lost count only if they were `REPORTED_S` old when it crashed: what a standby
-    may not have been told.
+    from the lost cluster what others get elsewhere, before or after: if it got the partition there
+    when its reader had handed it over, or did not hear for `HEARD_S`. Of a consumer that crashed,
+    commits on a cluster that was lost count only if they were `REPORTED_S` old when it crashed:
+    what a standby may not have been told. ``unproved``: where a copy holds a record once more and
+    nobody could prove it, because its origin was lost.
     """
-    _, wrong = split_repeats(history, strict=strict)
+    _, wrong = split_repeats(history, strict=strict, unproved=unproved)
     return tuple(
         Anomaly(
             Kind.REPEATED,
@@ -114,6 +118,9 @@ def repeated(history: History, *, strict: bool = True) -> tuple[Anomaly, ...]:
     )
 
 
+HEARD_S = 2.0
+"""Who reaches the new active cluster has heard of it after so long."""
+
 REPORTED_S = 4.0
 """A consumer's commits are known to the standby after so long: it reports once a second, and a
 report can be lost."""
@@ -121,14 +128,17 @@ report can be lost."""
 _Pairs = tuple[tuple[Delivered, Delivered], ...]
 
 
-def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
+def split_repeats(
+    history: History, *, strict: bool, unproved: frozenset[Place] = frozenset()
+) -> tuple[_Pairs, _Pairs]:
     """Part the repeats into those that ``repeated`` allows and those that it reports."""
-    repeats = history.reading.repeats
+    known = tuple(pair for pair in history.reading.repeats if _place(pair[1]) in unproved)
+    repeats = tuple(pair for pair in history.reading.repeats if _place(pair[1]) not in unproved)
     if strict or not repeats:
-        return (), repeats
+        return known, repeats
     commits = Commits.of(history.committed)
     interruptions = Interruptions.of(history)
-    allowed: list[tuple[Delivered, Delivered]] = []
+    allowed: list[tuple[Delivered, Delivered]] = [*known]
     wrong: list[tuple[Delivered, Delivered]] = []
     for before, again in repeats:
         moment = interruptions.last(before, until=again.at)
@@ -137,16 +147,33 @@ def split_repeats(history: History, *, strict: bool) -> tuple[_Pairs, _Pairs]:
         broke = interruptions.broke(before, again.at) if gone is not None else None
         if gone is not None and broke is not None:
             moment = min(broke, gone) - REPORTED_S
-        excused = history.stale(again) or (
+        excused = _unaware(history, interruptions, before, again) or (
             moment is not None
             and (
                 history.lost_before(log.cluster, again.at)
+                or _place(before) in unproved
                 or not _written_twice(history, before, again)
             )
             and not commits.cover(log, before.group, before.offset, moment)
         )
         (allowed if excused else wrong).append((before, again))
     return tuple(allowed), tuple(wrong)
+
+
+def _unaware(
+    history: History, interruptions: Interruptions, before: Delivered, again: Delivered
+) -> bool:
+    """Whether one of the two was read of the lost cluster by somebody that had not heard of it."""
+    if history.stale(again) or history.stale(before, HEARD_S):
+        return True
+    lost = history.lost_between(before.cluster, float("-inf"), before.at)
+    if lost is None or not history.stale(before):
+        return False
+    return interruptions.given_up_by_another(before, lost)
+
+
+def _place(event: Delivered) -> Place:
+    return event.cluster, event.topic, event.partition, event.offset
 
 
 def _written_twice(history: History, before: Delivered, again: Delivered) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
-from failover.checkers.anomalies import Anomaly, Expected, Kind, expectations
+from failover.checkers.anomalies import Anomaly, Expected, Kind, Place, expectations
 from failover.checkers.events import TAGS
 from failover.checkers.history import History
 from failover.checkers.order import (
@@ -88,18 +88,20 @@ def judge(
     *,
     groups: Iterable[str | Expected],
     strict: bool = True,
+    unproved: frozenset[Place] = frozenset(),
     show: int = 20,
 ) -> Verdict:
     """Run every checker.
 
     ``groups``: those that should have got everything; all groups of the history are judged for
-    the rest. ``strict``: no repeat is allowed (see ``repeated``). ``show``: how many anomalies
-    to keep, taken from all kinds in turn, so that a common one does not hide a rare one.
+    the rest. ``strict``: no repeat is allowed but ``unproved`` ones (see ``repeated``). ``show``:
+    how many anomalies to keep, taken from all kinds in turn, so that a common one does not hide a
+    rare one.
     """
     expected = expectations(groups)
     found = {
         Kind.LOST: lost(history, expected),
-        Kind.REPEATED: repeated(history, strict=strict),
+        Kind.REPEATED: repeated(history, strict=strict, unproved=unproved),
         Kind.OUT_OF_ORDER: out_of_order(history),
         Kind.SKIPPED: skipped(history, expected),
         Kind.TWO_ACTIVE_WRITERS: two_active_writers(history),
@@ -113,7 +115,7 @@ def judge(
         ok=not any(found.values()),
         lost=len(found[Kind.LOST]),
         repeated=len(found[Kind.REPEATED]),
-        repeats_allowed=len(split_repeats(history, strict=strict)[0]),
+        repeats_allowed=len(split_repeats(history, strict=strict, unproved=unproved)[0]),
         reordered=len(found[Kind.OUT_OF_ORDER]),
         skipped=len(found[Kind.SKIPPED]),
         two_active_writers=len(found[Kind.TWO_ACTIVE_WRITERS]),

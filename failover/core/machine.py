@@ -103,12 +103,16 @@ class Growth:
     now: Offset
 
 
+Owed: TypeAlias = Mapping[str, tuple[ClosedEpoch, ...]]
+"""By topic, what has been found out of older closed epochs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """Topics exist; ``owed`` are older closed epochs completed by the target's ends."""
 
     topics: Mapping[str, int]
-    owed: Mapping[str, tuple[ClosedEpoch, ...]]
+    owed: Owed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +173,13 @@ class CopyHolds:
 
 @dataclass(frozen=True, slots=True)
 class EndsConfirmed:
-    """Nothing was written since the ends were read, or it is tolerated (``warnings``)."""
+    """Nothing was written since the ends were read, or it is tolerated (``warnings``).
+
+    ``owed``: what a returned target has got since it was compared.
+    """
 
     warnings: tuple[str, ...] = ()
+    owed: Owed = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +378,7 @@ class Run:
     base: State
     phase: RunPhase = RunPhase.PREPARING
     topics: Mapping[str, int] = field(default_factory=dict)
-    owed: Mapping[str, tuple[ClosedEpoch, ...]] = field(default_factory=dict)
+    owed: Owed = field(default_factory=dict)
     ends: Mapping[Partition, Offset] = field(default_factory=dict)
     copies: Mapping[Partition, Offset] = field(default_factory=dict)
     skips: Mapping[Partition, Skip] = field(default_factory=dict)
@@ -469,6 +477,15 @@ def _left(run: Run, event: Event, row: Row) -> tuple[str, ...]:
     return run.pending if row.to is RunPhase.UNDONE else ()
 
 
+def joined(owed: Owed, more: Owed) -> dict[str, tuple[ClosedEpoch, ...]]:
+    """Return what is owed after more was found out: of two rows of an epoch the newer one."""
+    result = dict(owed)
+    for topic, rows in more.items():
+        newer = {row.epoch.counter: row for row in (*result.get(topic, ()), *rows)}
+        result[topic] = tuple(newer[counter] for counter in sorted(newer))
+    return result
+
+
 def _take(run: Run, event: Event) -> Run:
     """Keep what the event says."""
     match event:
@@ -480,8 +497,11 @@ def _take(run: Run, event: Event) -> Run:
             run = replace(run, copies=copies, skips=skips)
         case CopiesSettled(copies):
             run = replace(run, copies=copies)
-        case ProducersQuiesced(warnings) | EndsConfirmed(warnings):
+        case ProducersQuiesced(warnings):
             run = replace(run, warnings=(*run.warnings, *warnings))
+        case EndsConfirmed(warnings, owed):
+            told = (*run.warnings, *warnings)
+            run = replace(run, warnings=told, owed=joined(run.owed, owed))
         case Verified(warnings, replayed, lost):
             told = (*run.warnings, *warnings)
             run = replace(run, warnings=told, replayed=replayed, lost=lost)

@@ -7,7 +7,7 @@ at 0. So every write of a run has a fixed place in the order, and writing it twi
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from clientlib.protocol.ledger import ClosedEpoch, Ledger
+from clientlib.protocol.ledger import ClosedEpoch, Ledger, join_spans
 from clientlib.protocol.skips import Skip, Squeezed, clip, join
 from clientlib.protocol.state import Phase, State, View, ledger_record
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
@@ -159,8 +159,8 @@ def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoc
     for cluster in old.ends.keys() & new.ends.keys():
         if dict(old.ends[cluster]) != dict(new.ends[cluster]):
             raise InvariantError(f"{topic}: epoch {old.epoch.counter} has an end on {cluster}")
-    ends, skip = {**new.ends, **old.ends}, {**old.skip, **new.skip}
-    return ClosedEpoch(old.epoch, ends, skip, {**old.late, **new.late})
+    skip, late = join_spans(old.skip, new.skip), join_spans(old.late, new.late)
+    return ClosedEpoch(old.epoch, {**new.ends, **old.ends}, skip, late)
 
 
 def lacking(

@@ -33,6 +33,8 @@ class Process:
     busy: int = 0
     deferred: list[Act] = field(default_factory=list)
     on_death: Act | None = None
+    cuts: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By cluster: from when until when the network between the two lets nothing through."""
 
     def call(self) -> None:
         """Count a port call; the process may die here."""
@@ -72,8 +74,14 @@ class Scheduler:
         self, seconds: float, act: Act, process: Process | None = None, *, main: bool = True
     ) -> None:
         """Run ``act`` later; ``main``: on the process's main thread, which a call may block."""
+        self.at(self.now + seconds, act, process, main=main)
+
+    def at(
+        self, moment: float, act: Act, process: Process | None = None, *, main: bool = True
+    ) -> None:
+        """Run ``act`` at a moment: what is put off to the same moment keeps its order."""
         self._count += 1
-        heapq.heappush(self._heap, (self.now + seconds, self._count, process, main, act))
+        heapq.heappush(self._heap, (moment, self._count, process, main, act))
 
     def run_until(self, until: float) -> None:
         heap = self._heap
@@ -92,7 +100,7 @@ class Scheduler:
         if not process.alive:
             return False
         if process.frozen_until > self.now:
-            self.after(process.frozen_until - self.now + 1e-6, act, process, main=main)
+            self.at(process.frozen_until + 1e-6, act, process, main=main)
             return False
         if main and process.busy:
             process.deferred.append(act)

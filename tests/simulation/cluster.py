@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clientlib.protocol.clients import Registration
     from clientlib.protocol.replay import Manifest
-    from tests.simulation.clock import Scheduler
+    from tests.simulation.clock import Process, Scheduler
     from tests.simulation.group import Group
     from tests.simulation.world import World
 
@@ -51,6 +51,9 @@ class Cluster:
     up: bool = True
     paused: bool = False
     truncated: bool = False
+    ident: str = ""
+    wiped: bool = False
+    deaths: int = 0
     silent_since: float = float("inf")
     _waiting: list[Callable[[], None]] = field(default_factory=list)
     _folded: int = 0
@@ -63,12 +66,28 @@ class Cluster:
     def kill(self) -> None:
         """SIGKILL: nothing answers any more; the logs stay."""
         self.up, self.silent_since = False, self.sim.now
+        self.deaths += 1
         self.sim.log("cluster", f"{self.alias} dies")
 
     def pause(self) -> None:
         """SIGSTOP: what is sent to it waits in its sockets."""
         self.paused, self.silent_since = True, self.sim.now
         self.sim.log("cluster", f"{self.alias} is stopped")
+
+    def wipe(self, ident: str) -> None:
+        """Lose the disk: topics are made anew and empty; no groups, clients or state."""
+        self.ident, self.wiped, self.truncated = ident, True, True
+        for logs in self.logs.values():
+            for log in logs:
+                log.truncate(0)
+        for group in self.groups.values():
+            group.forget()
+        self.clients.clear()
+        self.manifests.clear()
+        self.state.clear()
+        self.views.append((self.sim.now, View()))
+        self._folded, self.fence = 0, self.fence + 1
+        self.sim.log("cluster", f"{self.alias} has lost everything")
 
     def come_back(self) -> None:
         """It answers again: what has waited for it goes on, in order."""
@@ -79,6 +98,24 @@ class Cluster:
             act()
         for watcher in self.watchers:
             watcher()
+
+    def cut_until(self, process: Process) -> float:
+        """Return when the network to a process lets something through again; 0: it does."""
+        since, until = process.cuts.get(self.alias, (0.0, 0.0))
+        return until if since <= self.sim.now < until else 0.0
+
+    def answers_to(self, process: Process) -> bool:
+        """Whether it answers, and the network to a process is up."""
+        return self.answers and not self.cut_until(process)
+
+    def when_reached(self, process: Process, act: Callable[[], None]) -> bool:
+        """As `when_back`, also if it is only a process that does not reach it."""
+        if self.when_back(lambda: self.when_reached(process, act) or act()):
+            return True
+        until = self.cut_until(process)
+        if until:
+            self.sim.at(until, lambda: self.when_reached(process, act) or act())
+        return until > 0
 
     def when_back(self, act: Callable[[], None]) -> bool:
         """If it does not answer, do something when it does again; say whether that is so."""

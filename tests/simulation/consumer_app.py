@@ -43,9 +43,10 @@ class ObservedRuntime(Runtime):
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
         keys = [(span.topic, partition.number) for partition, span in spans.items()]
-        kept = [key for key in keys if self._handed_over(key)]
+        kept = {key: part for key, part in zip(keys, spans, strict=True) if self._handed_over(key)}
         super()._stop(spans, lost=lost)
         self.app.gave_up([key for key in keys if key not in kept])
+        self.app.hands_over(kept)
 
     def _handed_over(self, key: tuple[str, int]) -> bool:
         """Say whether what is committed travels by a report, which counts when it is written."""
@@ -94,6 +95,7 @@ class ConsumerApp:
         self._late: dict[tuple[str, int], TopicPartition] = {}
         self._late_turn = 0
         self._late_at = 0.0
+        self._handing: dict[Partition, set[tuple[str, int]]] = {}
         self.closed = False
         self._last: FakeMessage | None = None
         world.events.append(ConsumerStarted(name, spec.name, world.stamp))
@@ -161,6 +163,21 @@ class ConsumerApp:
             ConsumerStalled(self.process.name, self.spec.name, self.world.stamp)
         )
 
+    def cut(self, alias: str, seconds: float) -> None:
+        """Nothing gets through between this process and a cluster."""
+        until = self.sim.now + seconds
+        self.process.cuts[alias] = (self.sim.now, until)
+        self.members[alias].silent()
+
+        def tell() -> None:
+            """What it knows does not get out: for the checkers it is as if it stopped all along."""
+            name, group = self.process.name, self.spec.name
+            self.world.events.append(ConsumerStalled(name, group, self.world.stamp))
+            if self.sim.now < until and self.process.alive:
+                self.sim.after(min(0.1, until - self.sim.now), tell)
+
+        tell()
+
     def close(self) -> None:
         """Leave the groups as ``close()`` does."""
         self.sim.after(0.0, self._close, self.process)
@@ -177,7 +194,7 @@ class ConsumerApp:
         self.closed = True
         self.sim.log(self.process.name, "leaves")
         for cluster in self.world.clusters.values():
-            if cluster.answers:
+            if cluster.answers_to(self.process):
                 cluster.clients.pop(self.process.name, None)
         self.process.on_death = None
         self.sim.after(3.0, self.process.kill)  # its last reports are waited for
@@ -196,7 +213,7 @@ class ConsumerApp:
                 seen=self.runtime.seen,
             )
             registration = Registration(client, self.world.now_ms)
-            if self.world.clusters[state.active].answers:
+            if self.world.clusters[state.active].answers_to(self.process):
                 self.world.clusters[state.active].clients[client.id] = registration
         self.sim.after(1.0 if state is not None else 0.1, self._register, self.process, main=False)
 
@@ -352,16 +369,29 @@ class ConsumerApp:
             finally:
                 self._in_callback = False
 
+    def hands_over(self, kept: Mapping[tuple[str, int], Partition]) -> None:
+        """Physical partitions were taken from the application; a report is to say how far it is."""
+        for key, part in kept.items():
+            self._handing.setdefault(part, set()).add(key)
+
     def _reported(self, job: Publish) -> None:
-        """A hand-over stands: what was read of a lost cluster is committed by it, and given up."""
+        """A hand-over stands: what was read of a lost cluster is committed by it, and given up.
+
+        Given up is what the application has read last, and the log in which its commits are, which
+        may be an earlier epoch's. No commit is what nobody believes, because the partition had been
+        another member's for long.
+        """
         if not job.handed_over:
             return
         for part, progress in job.parts.items():
             names = {o: NAMING.log_name(o, part.topic, job.cluster) for o in progress.offsets}
             items = [(names[o], part.number, at, "") for o, at in progress.offsets.items()]
-            self.world.committed(job.cluster, self.spec.name, self.process, items)
+            if self.jobs.believed(job.to, part):
+                self.world.committed(job.cluster, self.spec.name, self.process, items)
+            gone = self._handing.pop(part, set())
             if progress.log:
-                self.gave_up([(names[progress.log], part.number)])
+                gone.add((names[progress.log], part.number))
+            self.gave_up(sorted(gone))
 
     def gave_up(self, keys: list[tuple[str, int]]) -> None:
         now, group = self.world.stamp, self.spec.name

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from clientlib.io.watch import HEAR_S
 from clientlib.protocol.errors import ClusterUnreachableError, FencedError
 from clientlib.protocol.state import Mark, View, fold, mark_released, merge
 from clientlib.protocol.types import Offset, Partition
@@ -38,14 +39,18 @@ class SimWatch:
         sim = world.sim
         self._phase = sim.between(0.0, ASK_S)
         self._began = sim.now + sim.between(0.0, 0.3)
-        self._deaf = sim.chance(0.5)
+        late = world.disasters is not None and world.disasters.happened
+        self._deaf = sim.chance(0.5) and not late  # who begins now and hears LEFT alone is lost
         self._delay = {alias: world.faults.watch_delay() for alias in world.clusters}
         self._seen = dict.fromkeys(world.clusters, 0)
         self._merged = View()
+        self._told: set[str] = set()
+        self._patience = sim.now + HEAR_S
         self.version = 0
         for alias, cluster in world.clusters.items():
             cluster.watchers.append(lambda a=alias: self._hear(a))
             self._hear(alias)
+        sim.after(HEAR_S, self._merge, process, main=False)
 
     def _hear(self, alias: str) -> None:
         index = len(self._world.clusters[alias].views) - 1
@@ -55,14 +60,33 @@ class SimWatch:
         self._world.sim.after(wait, lambda: self._read(alias, index), self._process, main=False)
 
     def _read(self, alias: str, index: int) -> None:
-        if index <= self._seen[alias] or not self._world.clusters[alias].answers:
+        cluster = self._world.clusters[alias]
+        if index <= self._seen[alias] or not cluster.answers:
             return  # one that does not answer tells it when it is back
+        if cluster.when_reached(self._process, lambda: self._hear(alias)):
+            return
         self._seen[alias] = index
-        merged = merge(c.views[self._seen[a]][1] for a, c in self._world.clusters.items())
+        self._told.add(alias)
+        self._merge()
+
+    def _merge(self) -> None:
+        """Take in what was told, at first when all clusters have or enough time is over."""
+        waits = self._world.sim.now < self._patience
+        if waits and len(self._told) < len(self._world.clusters):
+            return
+        merged = merge(self._view_of(a) for a in self._world.clusters)
         if merged != self._merged:
             self._merged = merged
             self.version += 1
             self._changed()
+
+    def _view_of(self, alias: str) -> View:
+        """Return what a cluster has told, also before its disk was lost."""
+        cluster, seen = self._world.clusters[alias], self._seen[alias]
+        now = cluster.views[seen][1]
+        if not cluster.wiped:
+            return now
+        return merge([*(view for _, view in cluster.views[:seen] if view.state is not None), now])
 
     def view(self) -> View:
         return self._merged
@@ -72,6 +96,8 @@ class SimWatch:
         now, views = self._world.sim.now, self._world.clusters[cluster].views
         unread = self._seen[cluster] + 1
         limit = min(now, self._world.clusters[cluster].silent_since) - 0.005
+        since, until = self._process.cuts.get(cluster, (0.0, 0.0))
+        limit = min(limit, since) if since <= now < until else limit
         limit = min(limit, views[unread][0]) if unread < len(views) else limit
         asked = limit - (limit - self._phase) % ASK_S
         woken = self._process.woken
@@ -86,6 +112,10 @@ class SimWatch:
 
     def confirmed_after(self, cluster: str, instant: float) -> bool:
         return self._confirmed(cluster) > instant
+
+    def deaf_to(self, cluster: str) -> bool:
+        """Say whether a cluster's state is not followed now; nor would anything else be read."""
+        return self._deaf and self._world.sim.now < self._world.cut_until.get(cluster, 0.0)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this too whenever the view changes."""
@@ -299,7 +329,7 @@ class SimAdmin(Port):
         return self._ask(alias, lambda: {topic: len(by) for topic, by in logs.items()})
 
     def cluster_id(self, alias: str) -> str:
-        return self._ask(alias, lambda: f"id-{alias}")
+        return self._ask(alias, lambda: self._world.clusters[alias].ident)
 
     def starts(self, alias: str, partitions: Iterable[Partition]) -> Mapping[Partition, Offset]:
         return self._ask(alias, lambda: dict.fromkeys(partitions, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ class Disaster:
 
     ``back_s``: it answers again so much later; None: never. ``mirror_s``: for how long the mirror
     had copied nothing by then. ``switches``: how many planned ones follow when it is back.
-    ``loses``: so many records of each log, at most, are gone when it comes back.
+    ``loses``: so many records of each log, at most, are gone when it comes back. ``wiped``: all is
+    gone, and Kafka's cluster id is the same or another one.
     """
 
     at: float
@@ -33,6 +35,7 @@ class Disaster:
     mirror_s: float
     switches: int
     loses: int = 0
+    wiped: str = ""
 
     @property
     def abrupt(self) -> bool:
@@ -51,7 +54,10 @@ def draw_disaster(sim: Scheduler) -> Disaster:
     mirror_s = rng.choice((0.0, 0.0, 0.0, 0.3, 2.0))
     switches = rng.choice((0, 1, 1, 2)) if active and back_s is not None else 0
     loses = rng.choice((0, 0, 0, 0, 2, 30)) if how == "kill" and active else 0
-    return Disaster(rng.uniform(2.5, 8.0), active, how, back_s, mirror_s, switches, loses)
+    own = random.Random(f"wiped {sim.seed}")  # apart: the other seeds stay the runs that they were
+    wiped = own.choice(("", "", "same", "other")) if how == "kill" and active and not loses else ""
+    at = rng.uniform(2.5, 8.0)
+    return Disaster(at, active, how, back_s, mirror_s, switches, loses, wiped)
 
 
 class Disasters:
@@ -115,9 +121,16 @@ class Disasters:
 
     def _return(self, cluster: Cluster) -> None:
         """Come back, without the end of the logs if everybody has gone on without it by then."""
-        world, loses = self._world, self._disaster.loses
+        world, loses, wiped = self._world, self._disaster.loses, self._disaster.wiped
         known = world.epoch > 1 and world.sim.now - world.epoch_since > _KNOWN_S
-        if loses and world.state().unplanned and known and not world.counts["cuts after a commit"]:
+        known = known and bool(world.state().unplanned) and not world.counts["cuts after a commit"]
+        # who writes on where offsets begin again cannot know that they were other records'
+        known = known and all(n >= world.epoch for p, n in world.heard.items() if p.alive)
+        if wiped and known:
+            world.count("returns empty")
+            cluster.wipe(cluster.ident if wiped == "same" else f"another {cluster.alias}")
+            world.mirror.wiped(cluster.alias)
+        elif loses and known:
             world.count("returns without a tail")
             cluster.truncated = True
             for topic, logs in cluster.logs.items():

@@ -52,6 +52,7 @@ class Plan:
     mirror_kills: tuple[tuple[float, float], ...]
     mirror_flush_s: float
     disaster: Disaster | None = None
+    network_faults: int = 0
 
 
 class Faults:
@@ -147,6 +148,9 @@ def draw_unplanned(sim: Scheduler) -> Plan:
     disaster = draw_disaster(sim)
     if plan.markers or plan.source_markers:  # logs of unequal length: see `publish.closed_epochs`
         disaster = replace(disaster, switches=min(disaster.switches, 1))
+    network_faults = 0 if rarely else rng.choice((0, 1, 2))
+    if network_faults:  # who writes on where offsets begin again cannot know it
+        disaster = replace(disaster, loses=0, wiped="")
     return replace(
         plan,
         groups=tuple(replace(g, born=min(g.born, 5.0), fast=min(g.fast, 10.0)) for g in groups),
@@ -155,10 +159,10 @@ def draw_unplanned(sim: Scheduler) -> Plan:
         producer_faults=0 if rarely else plan.producer_faults,
         tool_faults=0.0 if rarely else plan.tool_faults,
         mirror_lag_s=rng.choice((0.01, 0.05, 0.3, 1.0)),
-        # killed without exactly-once mode it repeats, and only a living source shows where
-        mirror_kills=plan.mirror_kills[:1] if plan.markers and not rarely else (),
+        mirror_kills=plan.mirror_kills[:1] if not rarely else (),
         mirror_stops=0,
         disaster=disaster,
+        network_faults=network_faults,
     )
 
 

@@ -71,6 +71,16 @@ class Group:
         else:
             self._prepare("")
 
+    def forget(self) -> None:
+        """The coordinator has lost its disk: commits are gone, and members are unknown."""
+        self.commits.clear()
+        unknown, self.members = self.members, {}
+        self.state, self.generation = "EMPTY", self.generation + 1
+        self.gone |= unknown.keys()
+        for ident, one in unknown.items():
+            wait = self.cluster.sim.between(0.001, 3.0)  # until a heartbeat is refused
+            one.member.post(wait, lambda m=one.member, i=ident: m.unknown(i))
+
     def refresh(self) -> None:
         """The topics' metadata has changed."""
         if self.cluster.when_back(self.refresh):
@@ -101,12 +111,7 @@ class Group:
             if ident != but:
                 one.joined = False
                 member = one.member
-                sim.after(
-                    sim.between(0.001, 0.3),
-                    lambda m=member, i=ident: m.learn_rebalance(i),
-                    member.process,
-                    main=False,
-                )
+                member.post(sim.between(0.001, 0.3), lambda m=member, i=ident: m.learn_rebalance(i))
 
     def _maybe_complete(self) -> None:
         if self.members and all(one.joined for one in self.members.values()):
@@ -125,7 +130,8 @@ class Group:
         given = self._assign()
         for ident, one in self.members.items():
             one.generation = generation
-            one.member.joined_as(ident, generation)
+            member = one.member
+            member.post(0.0, lambda m=member, i=ident: m.joined_as(i, generation))
         sim = self.cluster.sim
         sim.after(sim.between(0.001, 0.02), lambda: self._stable(generation, given))
 
@@ -139,11 +145,9 @@ class Group:
         for ident, parts in given.items():
             if ident in self.members:
                 member = self.members[ident].member
-                sim.after(
+                member.post(
                     sim.between(0.0, 0.01),
                     lambda m=member, i=ident, p=parts: m.assigned_to(i, generation, p),
-                    member.process,
-                    main=False,
                 )
 
     def _assign(self) -> dict[str, frozenset[Logical]]:

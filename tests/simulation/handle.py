@@ -74,6 +74,7 @@ class _Batch:
     records: list[Produced]
     purged: bool = False
     answered: bool = False
+    deaths: int = 0
 
 
 class FakeHandle:
@@ -84,6 +85,7 @@ class FakeHandle:
         self.sim = cluster.sim
         self._queue: deque[Produced] = deque()
         self._flight: dict[_Batch, None] = {}
+        self._line: deque[_Batch] = deque()
         self._reports: deque[tuple[Produced, Any]] = deque()
         self._wire = self._answer = 0.0
 
@@ -110,9 +112,10 @@ class FakeHandle:
         if not self._queue:
             return  # purged
         slow = self.cluster.world.faults.commit_outcome() == "slow"
-        batch = _Batch(list(self._queue))
+        batch = _Batch(list(self._queue), deaths=self.cluster.deaths)
         self._queue.clear()
         self._flight[batch] = None
+        self._line.append(batch)
         self._wire = max(self._wire, self.sim.now) + self.sim.between(
             0.0005, 0.5 if slow else 0.005
         )
@@ -122,11 +125,25 @@ class FakeHandle:
         """The request reaches the cluster; what is sent to a stopped one waits in its socket."""
         cluster = self.cluster
         if self.process.fuse == 0 and self.sim.chance(0.5):
+            if batch in self._line:
+                self._line.remove(batch)
             return  # the connection broke with the process
-        if not cluster.up and (batch.purged or not self.process.alive):
+        gone = batch.purged or not self.process.alive
+        broken = cluster.deaths > batch.deaths or cluster.cut_until(self.process)
+        if gone and broken:
+            if batch in self._line:
+                self._line.remove(batch)
             return
         if cluster.when_back(lambda: self._arrive(batch)):
             return
+        if cluster.when_reached(self.process, lambda: self._arrive(batch)):
+            return
+        while batch in self._line:  # one connection: what was sent before comes before
+            self._write(self._line.popleft())
+        self._write(batch)
+
+    def _write(self, batch: _Batch) -> None:
+        cluster = self.cluster
         if batch.purged:
             cluster.world.count("written after the purge")
         for one in batch.records:
@@ -144,9 +161,8 @@ class FakeHandle:
     def _acked(self, batch: _Batch) -> None:
         if batch.purged:
             return
-        if not self.cluster.answers:  # the answer was lost: it is sent again
-            self.cluster.world.count("answers lost")
-            self.cluster.when_back(lambda: self._arrive(batch))
+        if self.cluster.when_reached(self.process, lambda: self._arrive(batch)):
+            self.cluster.world.count("answers lost")  # so it is sent again
             return
         batch.answered = True
         while self._flight and next(iter(self._flight)).answered:  # reports come in order

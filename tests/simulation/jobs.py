@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clientlib.protocol.naming import Naming
+    from clientlib.protocol.types import Partition
     from clientlib.protocol.windows import ReadWindow
     from tests.simulation.clock import Process
     from tests.simulation.cluster import Cluster
@@ -37,8 +38,8 @@ _NO_ANSWER = KafkaError(KafkaError._TRANSPORT)
 class _Commits:
     """The consumer that reads a group's commits and never subscribes."""
 
-    def __init__(self, cluster: Cluster, group: str) -> None:
-        self._cluster, self._group = cluster, group
+    def __init__(self, cluster: Cluster, group: str, process: Process) -> None:
+        self._cluster, self._group, self._process = cluster, group, process
 
     def committed(self, wanted: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self._ask()
@@ -51,7 +52,7 @@ class _Commits:
         return answer
 
     def _ask(self) -> None:
-        if not self._cluster.answers:
+        if not self._cluster.answers_to(self._process):
             raise KafkaException(_NO_ANSWER)
 
     def list_topics(self, topic: str, timeout: float) -> Any:
@@ -71,12 +72,12 @@ class _Commits:
 class SimLogs(LogReader):
     """The clients' reader over fake logs."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, process: Process) -> None:
+        self._world, self._process = world, process
 
     def _log(self, alias: str, tp: TopicPartition) -> Log:
         cluster = self._world.clusters[alias]
-        if not cluster.answers:
+        if not cluster.answers_to(self._process):
             raise ClusterUnreachableError(f"{alias} does not answer")
         if tp.topic not in cluster.logs:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
@@ -106,20 +107,20 @@ class SimLogs(LogReader):
 class SimEvidence(EvidenceReader):
     """The real rules of evidence over a fake cluster's topics and group."""
 
-    def __init__(self, cluster: Cluster, naming: Naming, group: str) -> None:
-        self._cluster, self._naming = cluster, naming
+    def __init__(self, cluster: Cluster, naming: Naming, group: str, process: Process) -> None:
+        self._cluster, self._naming, self._process = cluster, naming, process
         self._topic, self._scope, self._group = PROGRESS, SCOPE, group
         self._known, self._at = GroupProgress(), 0
 
     def _members(self) -> list[str]:
-        if not self._cluster.answers:
+        if not self._cluster.answers_to(self._process):
             raise KafkaException(_NO_ANSWER)
         group = self._cluster.groups.get(self._group)
         enrolled = group.members.values() if group is not None else ()
         return [one.member.process.name for one in enrolled]
 
     def _messages(self, topic: str, start: int) -> Iterator[FakeMessage]:
-        if not self._cluster.answers:
+        if not self._cluster.answers_to(self._process):
             raise KafkaException(_NO_ANSWER)
         for log in self._cluster.logs.get(topic, ())[:1]:
             for record in log.read(start, log.end, log.end):
@@ -142,12 +143,14 @@ class SimJobs(BackgroundJobs):
         self._policy, self._wake = policy, wake
         self._logs = {alias: set() for alias in world.clusters}
         self._ended: list[JobDone] = []
-        self._readers = {a: _Commits(c, group) for a, c in world.clusters.items()}
+        self._readers = {a: _Commits(c, group, process) for a, c in world.clusters.items()}
         self._free: dict[str, float] = {}
         self._reports: dict[str, deque[Publish]] = {}
-        self._log_reader = SimLogs(world)
+        self._log_reader = SimLogs(world, process)
         self._group = group
-        self._evidence = {a: SimEvidence(c, naming, group) for a, c in world.clusters.items()}
+        self._evidence = {
+            a: SimEvidence(c, naming, group, process) for a, c in world.clusters.items()
+        }
         self.on_written: Callable[[Publish], None] = lambda job: None
 
     def submit(self, job: Job) -> None:
@@ -159,7 +162,7 @@ class SimJobs(BackgroundJobs):
         where = _where(job)
         begin = max(sim.now, self._free.get(where, 0.0))
         middle, end = faults.job_times()
-        if where and not self._world.clusters[where].answers:
+        if where and not self._world.clusters[where].answers_to(self._process):
             end += 1.0
         self._free[where] = begin + middle + end
         fails = faults.job_fails()
@@ -184,7 +187,7 @@ class SimJobs(BackgroundJobs):
     def _write(self, to: str, left: int) -> None:
         queue, cluster = self._reports[to], self._world.clusters[to]
         job = queue[0]
-        if cluster.answers and not self._world.faults.job_fails():
+        if cluster.answers_to(self._process) and not self._world.faults.job_fails():
             self._written(job, cluster)
         elif left > 1:
             self._later(to, left - 1, 0.5)
@@ -206,10 +209,18 @@ class SimJobs(BackgroundJobs):
         cluster.logs.setdefault(PROGRESS, [Log()])[0].append(
             LogRecord(0, self._world.now_ms, key, value)
         )
-        if job.handed_over:
-            parts = {f"{p.topic}[{p.number}]": dict(one.offsets) for p, one in job.parts.items()}
-            sim.log(name, f"hands over {parts} for epoch {job.handed_over}")
+        what = f"hands over for epoch {job.handed_over}" if job.handed_over else "reports"
+        parts = {f"{p.topic}[{p.number}]": dict(one.offsets) for p, one in job.parts.items()}
+        sim.log(name, f"{what}{' and leaves' if leaving else ''} {parts}")
         self.on_written(job)
+
+    def believed(self, to: str, part: Partition) -> bool:
+        """Say whether what this process has told of a partition is what counts there."""
+        cluster = self._world.clusters[to]
+        reader = SimEvidence(cluster, self._naming, self._group, self._process)
+        reader._read_on()
+        known = reader._known.parts.get(part)
+        return known is not None and known.member == self._process.name
 
     def _finish(self, done: JobDone) -> None:
         self._ended.append(done)

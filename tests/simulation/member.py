@@ -68,6 +68,7 @@ class FakeMember:
         self._outbox: deque[_Request] = deque()
         self._owned: frozenset[Logical] = frozenset()
         self._todo: deque[tuple[str, frozenset[Logical]]] = deque()
+        self._mail: deque[Callable[[], None]] = deque()
         self._fetches: dict[tuple[str, int], _Fetch] = {}
         self._paused: set[tuple[str, int]] = set()
         self._turn = 0
@@ -82,6 +83,8 @@ class FakeMember:
         self.sim.after(self.sim.between(0.0, 0.2), self._join, self.process, main=False)
 
     def _join(self) -> None:
+        if self._later(self._join):
+            return
         if self.rebalance is not None:
             self.group.join(self, self._owned if self.group.incremental else frozenset())
 
@@ -91,7 +94,24 @@ class FakeMember:
         self._todo.clear()
         self.group.leave(self.ident)
 
+    def post(self, wait: float, act: Callable[[], None]) -> None:
+        """Let the coordinator tell something: one connection keeps the order of what it tells."""
+        self._mail.append(act)
+        self.sim.after(wait, self._open, self.process, main=False)
+
+    def _open(self) -> None:
+        if self.cluster.cut_until(self.process):
+            until = self.cluster.cut_until(self.process)
+            self.sim.at(until, self._open, self.process, main=False)
+            return
+        self._mail.popleft()()
+
+    def _later(self, act: Callable[[], None]) -> bool:
+        """If nothing comes through to the coordinator, do it when it does."""
+        return self.cluster.when_reached(self.process, act)
+
     def joined_as(self, ident: str, generation: int) -> None:
+        """The JoinGroup answer."""
         if ident == self.ident:
             self.generation = generation
 
@@ -128,18 +148,20 @@ class FakeMember:
         ident = self.ident
 
         def expire() -> None:
-            back = self.process.alive and self.process.frozen_until <= self.sim.now
+            cut = self.cluster.cut_until(self.process)
+            back = self.process.alive and max(self.process.frozen_until, cut) <= self.sim.now
             if back:
                 return
             self.sim.log(self.process.name, f"session on {self.cluster.alias} ends")
             self.group.leave(ident)
-            if self.process.alive:  # its heartbeat is due when it wakes up, and is refused
-                wait = self.process.frozen_until - self.sim.now + self.sim.between(0.001, 0.01)
-                self.sim.after(wait, lambda: self._lost(ident), self.process, main=False)
+            if self.process.alive:  # it looks at the clock when it runs: librdkafka does, too
+                wait = self.sim.between(0.001, 0.01)
+                self.sim.after(wait, lambda: self.unknown(ident), self.process, main=False)
 
         self.sim.after(SESSION_S - self.sim.between(0.0, 1.0), expire)
 
-    def _lost(self, ident: str) -> None:
+    def unknown(self, ident: str) -> None:
+        """Its session has ended: what it owned is lost, and it joins again."""
         if ident == self.ident and self.rebalance is not None:
             self.ident = f"{self.process.name}-{self.sim.rng.randrange(10**6)}"
             self.generation = -1
@@ -211,7 +233,7 @@ class FakeMember:
         if fetch.ready > self.sim.now:
             return None
         log = self.cluster.logs[key[0]][key[1]]
-        if self.cluster.answers:
+        if self.cluster.answers_to(self.process):
             self._fetched.clear()
         elif not self._was_fetched(key, fetch.at, log.end):
             return None
@@ -320,7 +342,7 @@ class FakeMember:
 
     def _send(self, last: _Request) -> None:
         """Requests up to ``last`` reach the coordinator: one connection keeps their order."""
-        if not self.cluster.answers:
+        if not self.cluster.answers_to(self.process):
             self._hold_back(last)
             return
         while not last.done:
@@ -348,7 +370,7 @@ class FakeMember:
             return
         last.waits = True
         last.lost |= not self.cluster.paused and self.sim.chance(0.5)
-        self.cluster.when_back(lambda: self._send(last))
+        self._later(lambda: self._send(last))
 
 
 class SimPatience:

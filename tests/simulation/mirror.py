@@ -55,6 +55,8 @@ class Mirror:
         self._flush_s = flush_s
         self._flows: dict[tuple[str, str, int], _Flow] = {}
         self.stopped_until = 0.0
+        self.repeats: set[tuple[str, str, int, int]] = set()
+        """Where a copy holds a record once more: cluster, topic, partition, offset."""
         self.copied = 0
 
     def kill(self, seconds: float) -> None:
@@ -68,6 +70,15 @@ class Mirror:
                 if flow.at < flow.reached:
                     self._world.count("flows sent again")
                     self._wake(flow)
+
+    def wiped(self, alias: str) -> None:
+        """A cluster has lost what was copied there, and how far that was."""
+        for flow in self._flows.values():
+            if flow.target == alias:
+                flow.at = flow.flushed = flow.reached = 0
+                flow.last = flow.synced = flow.delayed = None
+                flow.where.clear()
+                self._wake(flow)
 
     def _flush(self, flow: _Flow) -> None:
         """Take note of the last flush that is over; asked before every move of the flow."""
@@ -136,7 +147,8 @@ class Mirror:
             record = log.entries[offset]
             if record is not None:
                 at = copy.append(record)
-                flow.where.setdefault(offset, at)
+                if flow.where.setdefault(offset, at) != at:
+                    self.repeats.add((flow.target, f"{flow.source}.{flow.topic}", flow.number, at))
                 self._sync(flow, offset, at)
                 self.copied += 1
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from clientlib import producer as producer_module
 from clientlib.core.producer_session import Stage
+from clientlib.io import copies as copies_module
 from clientlib.io.registry import Registry
 from clientlib.producer import FailoverProducer
 from clientlib.protocol.clients import Registration, decode_client
@@ -18,6 +20,7 @@ from failover.checkers import Acked, EpochSeen, SendFailed, Sent
 from tests.simulation.clock import Killed, Process
 from tests.simulation.control import SimWatch
 from tests.simulation.handle import FakeHandle
+from tests.simulation.jobs import SimLogs
 from tests.simulation.world import CONFIG
 
 if TYPE_CHECKING:
@@ -30,13 +33,13 @@ if TYPE_CHECKING:
 class SimRegistry(Registry):
     """The real registry, writing into a fake clients topic."""
 
-    def __init__(self, world: World, cluster: Cluster) -> None:
-        self._world, self._where = world, cluster
+    def __init__(self, world: World, cluster: Cluster, process: Process) -> None:
+        self._world, self._where, self._process = world, cluster, process
         self._last, self._renewed, self.since = None, 0.0, None
 
     def _write(self, key: bytes, value: bytes | None) -> bool:
         world = self._world
-        if not self._where.answers or world.faults.commit_outcome() == "before":
+        if not self._where.answers_to(self._process) or world.faults.commit_outcome() == "before":
             return False
         if value is None:
             self._where.clients.pop(decode_key(key)[2], None)
@@ -91,6 +94,7 @@ class ProducerApp:
         self._seq = 0
         self._agent_busy = False
         self._epoch = 0
+        world.heard[self.process] = 0
         self._stamps = self.sim.chance(0.5)
         self._keys = [f"{name}k{n}" for n in range(5)]
         self.watch = SimWatch(world, self.process, self._nudge)
@@ -103,13 +107,20 @@ class ProducerApp:
 
     def _build(self, name: str) -> FailoverProducer:
         world, module = self.world, producer_module
+
+        def registry(_: Any, alias: str) -> SimRegistry:
+            return SimRegistry(world, world.clusters[alias], self.process)
+
         with (
             patch.object(module, "shared_watch", lambda *_: self.watch),
             patch.object(module, "Threads", _NoThreads),
-            patch.object(module, "Registry", lambda _, a: SimRegistry(world, world.clusters[a])),
+            patch.object(module, "Registry", registry),
         ):
             producer = SimProducer(self, {"failover.config": CONFIG, "failover.ttl.ms": 10_000})
         producer._options = replace(producer._options, ident=name)
+        with patch.object(copies_module, "LogReader", lambda _: SimLogs(world, self.process)):
+            for source, standby in permutations(world.clusters, 2):
+                producer._rescuer._probe(source, standby)  # each reads by this process's network
         return producer
 
     def _nudge(self) -> None:
@@ -128,6 +139,7 @@ class ProducerApp:
             state = self.watch.view().state
             if state is not None and state.epoch.counter > self._epoch:
                 self._epoch = state.epoch.counter
+                self.world.heard[self.process] = self._epoch
                 self.world.events.append(
                     EpochSeen(self.process.name, *state.epoch, self.world.stamp)
                 )
@@ -144,8 +156,10 @@ class ProducerApp:
 
     def _confirm(self) -> None:
         producer = self.producer
-        if producer._target and producer._session.stage is Stage.OPEN:
-            producer._rescuer.confirm(producer._target)
+        target = producer._target
+        writes = bool(target) and producer._session.stage is Stage.OPEN
+        if writes and not self.watch.deaf_to(self.world.other(target)):
+            producer._rescuer.confirm(target)
         self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:
@@ -159,6 +173,10 @@ class ProducerApp:
             self.world.count("producer stalls")
             self.sim.log(self.process.name, f"stalls for {seconds:.1f} s")
             self.process.frozen_until = self.process.woken = self.sim.now + seconds
+
+    def cut(self, alias: str, seconds: float) -> None:
+        """Nothing gets through between this process and a cluster."""
+        self.process.cuts[alias] = (self.sim.now, self.sim.now + seconds)
 
     def kill(self) -> None:
         self.world.count("producer crashes")

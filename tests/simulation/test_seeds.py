@@ -47,6 +47,7 @@ MUST_HAPPEN_UNPLANNED = (
     "pauses of the active cluster",
     "active cluster given up alive",
     "returns without a tail",
+    "returns empty",
     "kills of the standby cluster",
     "disasters in the middle of a switch",
     "pauses of the standby cluster",
@@ -71,6 +72,7 @@ MUST_HAPPEN_UNPLANNED = (
     "producer crashes",
     "tool crashes",
     "tools without sight",
+    "network cuts",
 )
 
 Brief = tuple[int, str, bool, dict[str, int]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clientlib.protocol.state import Phase, merge
-from failover.core.result import RunResult, SwitchRequest
+from failover.core.result import Finding, RunResult, SwitchRequest
+from failover.core.rules.case import case
+from failover.core.rules.mirror import diverged
 from failover.core.snapshot import ClusterSnapshot, Snapshot, TopicInfo
 from failover.core.stranded import declares
 from failover.engine import Orchestrator
@@ -64,7 +66,7 @@ class Tool(Port):
                 SimClock(sim, process),
             ),
             observe=self._observe,
-            preflight=lambda snapshot, request: (),
+            preflight=_preflight,
             new_id=lambda now_ms: f"{now_ms:015d}-{number:03d}",
         )
         timeout = sim.rng.choice((3.0, 8.0, 15.0))
@@ -110,6 +112,7 @@ class Tool(Port):
                 alias: ClusterSnapshot(
                     alias,
                     reachable=cluster.answers and alias not in without,
+                    cluster_id=cluster.ident if cluster.answers else "",
                     topics={
                         name: TopicInfo(tuple(0 for _ in logs), tuple(log.end for log in logs))
                         for name, logs in cluster.logs.items()
@@ -121,6 +124,13 @@ class Tool(Port):
             return Snapshot(SCOPE, self._world.now_ms, clusters, view=view)
 
         return self._call(look)
+
+
+def _preflight(snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
+    """Return what is wrong with the logs; the other rules judge things that are not simulated."""
+    if request.emergency:
+        return ()
+    return tuple(diverged(case(snapshot, SETTINGS, request)))
 
 
 class Operator:

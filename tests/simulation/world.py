@@ -10,7 +10,7 @@ from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import Phase, State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
-from failover.checkers import Committed, EpochSeen, Event
+from failover.checkers import Committed, EpochSeen, Event, Place
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
 from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
@@ -57,6 +57,7 @@ class World:
         self._given: dict[tuple[str, str, str, int], int] = {}
         self.on_align: Callable[[Any, Any], None] | None = None
         self.epoch, self.epoch_since = 0, 0.0
+        self.heard: dict[Process, int] = {}
         self.resets: dict[str, float] = {}
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
@@ -65,6 +66,8 @@ class World:
             if unplanned:  # a dead cluster's topics are known where the mirror has created them
                 self.clusters[RIGHT].create(f"{LEFT}.{topic}", partitions)
         ids = {alias: f"id-{alias}" for alias in self.clusters}
+        for alias, cluster in self.clusters.items():
+            cluster.ident = ids[alias]
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
         for cluster in self.clusters.values():
             cluster.settle(cluster.begin([(state.key(), state.value())]), "committed")
@@ -116,12 +119,34 @@ class World:
                 return False
         return bool(counters)
 
+    def unproved(self) -> frozenset[Place]:
+        """Return what copies hold once more of an epoch that ended with the loss of its cluster.
+
+        Nobody can prove it without the origin (docs/guarantees.md).
+        """
+        state, found = self.state(), set()
+        lost = {c: n for n, c in losses(state.epochs, state.unplanned).items()}
+        view = merge(cluster.view for cluster in self.clusters.values())
+        for place in self.mirror.repeats:
+            alias, name, number, offset = place
+            origin, _, topic = name.partition(".")
+            book = view.of_topic(topic)
+            counter = lost.get(origin, 0) - 1
+            row = book.closed.get(counter)
+            if row is None or alias not in row.ends:
+                continue
+            start = book.start(counter, number, alias)
+            if start <= offset < book.end(counter, number, alias, start):
+                found.add(place)
+        return frozenset(found)
+
     @property
     def replays_read(self) -> bool:
         """Whether every group has committed past what was written again on the active cluster.
 
         Before that only its members' memory knows which replays of unacknowledged records it has
-        had; the operator does not fail back so soon.
+        had; the operator does not fail back so soon. Nor while a group has members on one side
+        alone, as preflight says (``group-not-stable``).
         """
         cluster = self.clusters[self.state().active]
         ends = {
@@ -130,8 +155,12 @@ class World:
             for topic, by in manifest.ranges.items()
             for number, (_, end) in by.items()
         }
-        groups = [group for group in cluster.groups.values() if group.members]
-        return all(g.commits.get(at, (0, ""))[0] >= end for g in groups for at, end in ends.items())
+        names = {n for c in self.clusters.values() for n, g in c.groups.items() if g.members}
+        groups = [by for c in self.clusters.values() for n, by in c.groups.items() if n in names]
+        here = [cluster.groups[name] for name in names if name in cluster.groups]
+        return all(group.members for group in groups) and all(
+            g.commits.get(at, (0, ""))[0] >= end for g in here for at, end in ends.items()
+        )
 
     @property
     def moving(self) -> bool:
@@ -150,13 +179,21 @@ class World:
         self.events.append(EpochSeen(f"state on {alias}", *epoch, self.stamp))
         if epoch.counter > self.epoch:
             self.count("epochs")
+            if self.clusters[epoch.cluster].wiped:
+                self.count("an empty cluster was made active")
             self.epoch, self.epoch_since = epoch.counter, self.sim.now
         self.sim.log("state", f"{alias}: {epoch.counter}/{state.revision} {state.phase}")
 
     def committed(
         self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]
     ) -> None:
-        """A commit was taken; it says nothing about records that the log has not given yet."""
+        """A commit was taken; it says nothing about records that the log has not given yet.
+
+        While the process does not reach the standby nobody there hears of it, so that it does not
+        count if this cluster is lost; the first one after that does.
+        """
+        if self.clusters[self.other(alias)].cut_until(process):
+            return
         now = self.stamp
         for topic, number, offset, _ in items:
             upto = min(offset, self._given.get((group, alias, topic, number), 0))

@@ -703,6 +703,53 @@ def test_who_has_not_heard_of_the_loss_may_read_on_from_the_lost_cluster() -> No
     assert len(repeated(unplanned(*events, back), strict=False)) == 1
 
 
+def test_what_a_consumer_reads_of_the_lost_cluster_that_does_not_hear_others_may_get_too() -> None:
+    """The epoch begins at 6; who reaches its cluster has heard of it two seconds later."""
+    again = got(0, 8.9, topic="LEFT.T", cluster="RIGHT")
+    late = [*written(0), got(0, 8.5, consumer="d", cluster="LEFT"), again]
+    assert repeated(unplanned(*late), strict=False) == ()
+    soon = [*written(0), got(0, 6.5, consumer="d", cluster="LEFT"), again]
+    assert len(repeated(unplanned(*soon), strict=False)) == 1
+
+
+def test_a_partition_of_the_lost_cluster_whose_reader_has_handed_it_over_is_read_by_another() -> (
+    None
+):
+    """Its group there gives it to a member that has not heard; the hand-over cannot know."""
+    again = got(0, 6.9, topic="LEFT.T", cluster="RIGHT")
+    read = got(0, 6.5, consumer="d", cluster="LEFT")
+    over = Revoked("c", "g", "T", 0, 6.3)
+    assert repeated(unplanned(*written(0), over, read, again), strict=False) == ()
+    later = Revoked("c", "g", "T", 0, 6.7)
+    assert len(repeated(unplanned(*written(0), later, read, again), strict=False)) == 1
+    own = Revoked("d", "g", "T", 0, 6.3)
+    assert len(repeated(unplanned(*written(0), own, read, again), strict=False)) == 1
+
+
+def test_a_repeat_inside_a_copy_that_nobody_can_prove_is_allowed_where_it_stands() -> None:
+    first = got(0, 7.0, topic="LEFT.T", cluster="RIGHT", offset=3)
+    again = got(0, 7.1, topic="LEFT.T", cluster="RIGHT", offset=8)
+    history = unplanned(*written(0), first, again)
+    place = ("RIGHT", "LEFT.T", again.partition, 8)
+    for strict in (True, False):
+        assert repeated(history, strict=strict, unproved=frozenset({place})) == ()
+        assert len(repeated(history, strict=strict)) == 1
+
+
+def test_what_was_not_committed_comes_again_also_from_where_the_copy_has_it_first() -> None:
+    events = [
+        *written(0),
+        got(0, 7.0, topic="LEFT.T", cluster="RIGHT", offset=3),
+        got(0, 7.1, topic="LEFT.T", cluster="RIGHT", offset=8),
+        Revoked("c", "g", "LEFT.T", 0, 7.2),
+        again := got(0, 7.3, topic="LEFT.T", cluster="RIGHT", offset=3),
+    ]
+    unproved = frozenset({("RIGHT", "LEFT.T", again.partition, 8)})
+    assert repeated(unplanned(*events), strict=False, unproved=unproved) == ()
+    covered = [*events, Committed("c", "g", "RIGHT", "LEFT.T", 0, 9, 7.15)]
+    assert len(repeated(unplanned(*covered), strict=False, unproved=unproved)) == 1
+
+
 def test_what_is_read_of_a_lost_cluster_by_who_has_not_heard_of_it_gives_no_order() -> None:
     late = [*written(0, 1), got(1, 8.0, consumer="d")]
     events = [*late, got(0, 9.0, topic="LEFT.T", cluster="RIGHT")]

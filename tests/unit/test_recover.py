@@ -48,6 +48,13 @@ def test_a_copy_that_ends_before_everything_remembered_is_known_to() -> None:
     assert (found.offset, found.beyond) == (10, True)
 
 
+def test_a_copy_that_repeats_itself_and_ends_before_everything_remembered_is_known_to() -> None:
+    """17 records and 16 of them once more are not 33: all of them were read again."""
+    numbers = [*range(17), *range(1, 17)]
+    found = recovered(copy_of(numbers), remembered(range(23, 65)), 65)
+    assert (found.offset, found.beyond, len(found.ahead)) == (len(numbers), True, 42)
+
+
 def test_markers_in_the_copy_do_not_count_as_records() -> None:
     """A mirror in exactly-once mode writes one behind each batch: two offsets for each record."""
     copy = [record(number, 2 * number) for number in range(3)]
@@ -78,6 +85,27 @@ def test_nothing_remembered_is_the_floor_and_tells_how_much_may_come_again() -> 
     found = recovered(copy_of(list(range(100))), Memory(), 60, floor=50)
     assert (found.offset, found.beyond) == (50, False)
     assert found.again >= 10
+
+
+def test_a_repeat_that_the_loss_cut_short_does_not_hide_what_stands_before_it() -> None:
+    """MirrorMaker 2 was killed, sent a suffix again, then its source died: 5 records were lost."""
+    known = remembered(range(40, 55))
+    cut_short = copy_of([*range(60), *range(25, 55)])
+    assert recovered(cut_short, known, 55).offset == 55
+    whole = copy_of([*range(60), *range(25, 70)])
+    assert recovered(whole, known, 55).offset == 60 + 30
+
+
+@pytest.mark.parametrize("begin", [0, 10, 25, 39])
+@pytest.mark.parametrize("seen", [1, 3, 20])
+def test_nothing_is_skipped_in_a_copy_that_repeats_itself(begin: int, seen: int) -> None:
+    for position in range(1, 45, 3):
+        for stop in range(begin + 1, 48, 2):
+            numbers = [*range(40), *range(begin, stop)]
+            memory = remembered(range(max(0, position - seen), position))
+            found = recovered(copy_of(numbers), memory, position)
+            behind = set(numbers[found.offset :])
+            assert {n for n in numbers if n >= position} <= behind, (position, stop, found)
 
 
 def test_the_answer_is_never_past_the_position() -> None:

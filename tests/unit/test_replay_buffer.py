@@ -34,6 +34,20 @@ def test_while_records_are_reported_old_ones_are_given_up() -> None:
     assert buffer.at_risk == 1
 
 
+def test_a_log_that_comes_back_without_its_end_takes_records_at_offsets_that_it_had() -> None:
+    """Who has not heard of the loss writes on; 8 records that only it had were forgotten."""
+    buffer = ReplayBuffer(60.0, 1 << 20)
+    for at, offsets in enumerate(((7, 8, 9), (3, 4))):
+        buffer.fresh.extend(kept(offset) for offset in offsets)
+        buffer.gather(float(at))
+        if at == 0:
+            buffer.confirm({("T", 0): 9})
+    found = buffer.records()[("T", 0)]
+    assert [one.offset for one in found] == [7, 8, 9, 3, 4]
+    # a group that had read up to 10 has not had the last two: their replays name no offset
+    assert [one.origin_offset for one in found] == [7, 8, 9, None, None]
+
+
 def probe_of(code: int) -> CopyProbe:
     naming = Naming(DefaultReplicationPolicy("."), ("LEFT", "RIGHT"))
     probe = CopyProbe({}, naming, "LEFT", "RIGHT")

@@ -1,5 +1,6 @@
 """Reports of what a group's members read: what counts as their last word, and when they report."""
 
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -91,7 +92,27 @@ def test_what_a_rebalance_takes_away_is_reported_before_its_new_owner_has_read_a
 def test_a_member_that_has_lost_its_partitions_does_not_report_over_their_new_owner() -> None:
     runtime, jobs = reading()
     runtime.on_disowned("LEFT", [_tp()], lost=True)
-    assert jobs.jobs == []
+    (job,) = jobs.jobs
+    old = Report("g", "old", job.epoch, job.cluster, job.parts, leaving=job.leaving)
+    owner = Report("g", "new", 1, "LEFT", {P0: Progress({"LEFT": 12}, "LEFT", claim=1)})
+    known = fold_progress(GroupProgress(), [owner, old])
+    assert (known.parts[P0].member, known.parts[P0].progress.offsets) == ("new", {"LEFT": 12})
+
+
+def test_who_was_stopped_and_claims_a_partition_that_it_has_lost_is_not_believed_for_long() -> None:
+    """It wakes up, reads what it was about to read, and is told then that its session has ended.
+
+    Its claim was the last one, so that all that the owner reported after it did not count.
+    """
+    runtime, jobs = reading()
+    runtime.on_disowned("LEFT", [_tp()], lost=True)
+    (job,) = jobs.jobs
+    claim = {P0: replace(job.parts[P0], claim=7)}
+    owner = Report("g", "new", 1, "LEFT", {P0: Progress({"LEFT": 12}, "LEFT", claim=1)})
+    woken = Report("g", "old", 1, "LEFT", claim)
+    told = Report("g", "old", 1, "LEFT", claim, leaving=job.leaving)
+    known = fold_progress(GroupProgress(), [owner, woken, told, owner])
+    assert (known.parts[P0].member, known.parts[P0].progress.offsets) == ("new", {"LEFT": 12})
 
 
 def _tp() -> TopicPartition:

@@ -8,10 +8,10 @@ from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.replay import Manifest, header
-from clientlib.protocol.state import State
+from clientlib.protocol.state import State, merge_ledger
 from clientlib.protocol.types import Epoch, Partition
 from failover.io.ports import Records, Window
-from failover.returned import Compared, Comparison
+from failover.returned import Compared, Comparison, outgrown
 
 Logs = Mapping[tuple[str, str], list[LogRecord | None]]
 STATE = State("default", (Epoch(1, "LEFT"), Epoch(2, "RIGHT")), 0, unplanned=(2,))
@@ -75,3 +75,36 @@ def test_a_log_that_lacks_what_its_copy_holds_has_diverged() -> None:
     home = [record(n, n) for n in range(3)]
     logs: Logs = {("LEFT", "T"): home[:2], ("RIGHT", "LEFT.T"): list(home), ("RIGHT", "T"): []}
     assert len(compared(Ports(logs), 3).diverged) == 1
+
+
+def test_a_record_that_comes_through_after_the_comparison_is_looked_at_too() -> None:
+    """Its producer had written it again long ago: 3 records came again after a failback."""
+    home = [record(0, 0)]
+    again = record(1, 0, 1000, header(1, "LEFT"))
+    logs: Logs = {("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): [again]}
+    ports = Ports(logs, [Manifest("p", 2, {"T": {0: (0, 1)}}, replayed=1)])
+    rows = {1: compared(ports, 1).row}
+    topics, comparison = {"T": 1}, Comparison(NAMING, ports, STATE, "RIGHT")  # type: ignore[arg-type]  # as above
+
+    def grown() -> tuple[int, frozenset[str]]:
+        return outgrown(ports, STATE, topics, {"T": rows}, "LEFT")  # type: ignore[arg-type]  # as above
+
+    assert grown() == (1, frozenset())
+    home.append(record(1, 1))
+    assert grown() == (1, frozenset({"T"}))
+    later = comparison.topic("T", 1, rows, 1).row
+    assert (later.ends, later.skip) == (rows[1].ends, {"LEFT": {0: ((1, 2),)}})
+    merged = merge_ledger({"T": rows}, {"T": {1: later}})["T"]
+    assert merged == merge_ledger({"T": {1: later}}, {"T": rows})["T"] == {1: later}
+    rows = merged
+    home.append(record(2, 2))
+    assert grown() == (1, frozenset({"T"}))
+    last = comparison.topic("T", 1, rows, 1).row
+    assert (last.skip, last.late) == ({"LEFT": {0: ((1, 2),)}}, {"LEFT": {0: ((2, 3),)}})
+
+
+def test_a_cluster_that_was_left_in_a_planned_switch_has_no_tail() -> None:
+    planned = State("default", STATE.epochs, 0)
+    row = ClosedEpoch(Epoch(1, "LEFT"), {"LEFT": {0: 1}, "RIGHT": {0: 1}})
+    ports = Ports({("LEFT", "T"): [record(0, 0), record(1, 1)]})
+    assert outgrown(ports, planned, {"T": 1}, {"T": {1: row}}, "LEFT") == (0, frozenset())  # type: ignore[arg-type]  # as above

@@ -1,5 +1,7 @@
 """The consumer's session, event by event: who reads, releases, takes, waits and tries again."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ from clientlib.core.seat import (
     Align,
     Command,
     CommitVectors,
+    HandOver,
     ReadCommits,
     ResolveReset,
     SeatKey,
@@ -16,10 +19,10 @@ from clientlib.core.seat import (
     Start,
     Stop,
 )
-from clientlib.core.session import Session
+from clientlib.core.session import KEPT_S, Session
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
-from clientlib.protocol.state import State, View
+from clientlib.protocol.state import Phase, State, View
 from clientlib.protocol.token import Token
 from clientlib.protocol.types import Epoch, Partition, Position
 
@@ -118,6 +121,18 @@ def test_a_group_without_commits_is_reset_once_for_all_logs_and_reads() -> None:
     assert due(group) == Position(1, "LEFT", {"LEFT": 7, "RIGHT": 0})
     group.commit()
     assert started(group) == ("LEFT", "T", 7, None)
+
+
+def test_a_group_without_commits_does_not_begin_while_a_switch_is_under_way() -> None:
+    """It may have been committed where this member does not look yet, and the group begun there."""
+    intent = replace(view(ONE), state=State("s", (ONE,), 3, Phase.INTENT))
+    group = Group(ONE)
+    group.run(group.session.on_state(intent, 0.0))
+    group.own("LEFT")
+    group.later()
+    assert group.out == []
+    group.run(group.session.on_state(replace(intent, state=State("s", (ONE,), 4)), 2.0))
+    assert [type(command) for command in group.out] == [ResolveReset]
 
 
 def test_home_releases_and_the_new_active_cluster_takes() -> None:
@@ -222,6 +237,25 @@ def test_an_unknown_outcome_is_looked_at() -> None:
     assert group.stage(LEFT) is not Stage.READING
 
 
+def test_a_release_of_which_nobody_knows_is_handed_over_when_its_cluster_is_given_up() -> None:
+    """It died in the middle of a planned switch: its last report was seconds old."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    processed(group, 75)
+    group.run(group.session.on_state(view(ONE, TWO), 0.0))
+    group.run(group.session.on_stopped("LEFT", [P0], 0.0))
+    (command,) = [c for c in group.out if isinstance(c, CommitVectors)]
+    group.session.on_committed("LEFT", {P0: None}, 0.0)
+    lost = replace(view(ONE, TWO), state=State("s", (ONE, TWO), 2, unplanned=(2,)))
+    out = group.session.on_state(lost, 1.0)
+    (over,) = [c for c in out if isinstance(c, HandOver)]
+    assert (over.to, over.epoch, over.progress.offsets) == (
+        "RIGHT",
+        2,
+        command.positions[P0].offsets,
+    )
+    assert over.progress.offsets["LEFT"] == 75
+
+
 def test_an_end_that_is_not_written_yet_is_waited_for() -> None:
     unknown = {1: ClosedEpoch(ONE, {"LEFT": {0: 100}})}
     group = Group(ONE, LEFT=vector("LEFT", 2, LEFT=100, RIGHT=0))
@@ -240,6 +274,33 @@ def test_a_disowned_partition_is_stopped_and_forgotten(lost: bool) -> None:
     assert command.lost is lost
     group.session.forget("LEFT", [P0])
     assert group.session.seats == {}
+
+
+def _rebalance(group: Group, seconds: float = 0.1) -> list[int]:
+    """Take the partition away and give it back; return the offsets that are remembered then."""
+    offsets = {"LEFT": 62, "RIGHT": 0}
+    span = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # it is read
+    span.memory.extend(SimpleNamespace(offset=lambda at=at: at) for at in (60, 61, 62))  # type: ignore[union-attr]  # as above
+    group.session.on_disowned("LEFT", [P0], lost=False)
+    group.session.forget("LEFT", [P0])
+    group.vectors["LEFT"] = vector("LEFT", 1, **offsets)
+    group.now += seconds
+    group.run(group.session.on_tick(group.now))
+    group.own("LEFT")
+    assert started(group)[2] == 62
+    again = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # as above
+    return [message.offset() for message in again.memory]  # type: ignore[union-attr]  # as above
+
+
+def test_what_was_read_before_a_rebalance_is_remembered_after_it() -> None:
+    """The cluster dies right after: else all that its copy lacks would be read once more."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    assert _rebalance(group) == [60, 61]
+
+
+def test_what_was_read_of_a_partition_that_does_not_come_back_is_not_kept_for_ever() -> None:
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    assert _rebalance(group, KEPT_S + 1) == []
 
 
 def test_a_cluster_that_does_not_answer_is_asked_again_and_not_at_once() -> None:

@@ -165,6 +165,15 @@ def test_a_rogue_writer_is_named_in_the_result() -> None:
     assert "offsets 10 to 12" in finding.reason
 
 
+def test_what_came_through_to_a_returned_target_replaces_what_was_found_before() -> None:
+    first = ClosedEpoch(Epoch(1, "LEFT"), {"RIGHT": {0: 4}})
+    seen = ClosedEpoch(first.epoch, first.ends, {"RIGHT": {0: ((4, 5),)}})
+    owed = {"T1": (first, ClosedEpoch(Epoch(2, "RIGHT"), {}))}
+    run = step(replace(after(5), owed=owed), EndsConfirmed((), {"T1": (seen,)}), 300).run
+    assert run.owed == {"T1": (seen, owed["T1"][1])}
+    assert step(replace(after(5), owed=owed), EndsConfirmed(), 300).run.owed == owed
+
+
 @pytest.mark.parametrize("event", [WriteFailed("no"), OutcomeUnknown("no answer")])
 def test_a_commit_without_a_good_answer_is_looked_at(event: machine.Event) -> None:
     assert step(after(7), event, 300).run.phase is RunPhase.RESOLVING

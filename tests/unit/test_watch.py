@@ -1,0 +1,74 @@
+"""What a client believes of the clusters' states when it begins."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from clientlib.io import watch as watches
+from clientlib.io.watch import HEAR_S, StateWatch
+from clientlib.protocol.state import State
+from clientlib.protocol.types import Epoch
+from clientlib.settings import parse
+
+CONFIG = {"clusters": {alias: {"bootstrap.servers": alias} for alias in ("LEFT", "RIGHT")}}
+OLD = State("default", (Epoch(1, "LEFT"),), 4)
+NEW = State("default", (Epoch(1, "LEFT"), Epoch(2, "RIGHT")), 0, unplanned=(2,))
+
+
+class _Threads:
+    """None run: the test takes their turns."""
+
+    def __init__(self, _name: str) -> None: ...
+
+    def start(self, _what: str, _target: Any) -> None: ...
+
+
+class _Topic:
+    """One cluster's state topic: a state, then its end, then nothing more."""
+
+    def __init__(self, state: State) -> None:
+        end = KafkaError(KafkaError._PARTITION_EOF)
+        record = {"error": None, "key": state.key(), "value": state.value(), "offset": 0}
+        self._messages: list[dict[str, Any]] = [record, {"error": end, "offset": 1}]
+
+    def poll(self, _timeout: float) -> Any:
+        if not self._messages:
+            return None
+        fields = self._messages.pop(0)
+        return SimpleNamespace(**{name: lambda v=value: v for name, value in fields.items()})
+
+
+class Begun:
+    """A client's watch that has just begun, and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(watches, "Threads", _Threads)
+        monkeypatch.setattr("clientlib.io.watch.time.monotonic", lambda: self.now)
+        self.watch = StateWatch(parse(CONFIG, environ={}), "default")
+        self.topics = {"LEFT": _Topic(OLD), "RIGHT": _Topic(NEW)}
+
+    def read(self, alias: str) -> State | None:
+        for _ in range(3):
+            self.watch._step(self.topics[alias], self.watch._feeds[alias], alias)  # type: ignore[arg-type]  # it only polls
+        return self.watch.view().state
+
+
+def test_a_cluster_that_was_given_up_and_is_back_is_not_believed_before_the_others_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A member that began then read what others got elsewhere, until it heard half a second on."""
+    begun = Begun(monkeypatch)
+    assert begun.read("LEFT") is None
+    assert begun.read("RIGHT") == NEW
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = Begun(monkeypatch)
+    assert begun.read("RIGHT") is None
+    begun.now += HEAR_S
+    assert begun.read("RIGHT") == NEW
