@@ -1,0 +1,49 @@
+"""What scenarios of lost clusters share: moments, commands that must succeed, verdicts."""
+
+import logging
+import random
+import time
+
+from application import Application
+
+from failover.checkers import Verdict
+from failover.core.result import ExitCode, RunResult
+from failover.engine import connect
+
+log = logging.getLogger("tests.disaster")
+
+
+def work_on(seconds: float) -> None:
+    """Let the application work for a while: the load is the scenario, nothing is awaited."""
+    time.sleep(seconds)
+
+
+def work_on_up_to(seconds: float, chance: random.Random) -> None:
+    """Let the application work until a random moment."""
+    moment = chance.uniform(0, seconds)
+    log.info("going on for %.3f s", moment)
+    work_on(moment)
+
+
+def switched(result: RunResult) -> None:
+    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+
+
+def give_up_left(app: Application, chance: random.Random) -> RunResult:
+    """Kill LEFT at a random moment under load, and go on at RIGHT."""
+    work_on_up_to(1.0, chance)
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    switched(result)
+    return result
+
+
+def rejoin(app: Application, alias: str = "LEFT") -> RunResult:
+    with connect(app.settings) as orchestrator:
+        return orchestrator.rejoin(alias)
+
+
+def complete(verdict: Verdict) -> None:
+    """Nothing is lost or out of order; repeats are for the scenario to judge."""
+    bad = (verdict.lost, verdict.skipped, verdict.reordered, verdict.phantoms)
+    assert bad == (0, 0, 0, 0), verdict.to_json()
