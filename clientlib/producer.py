@@ -143,6 +143,7 @@ class FailoverProducer(Producer):
         self._serving = threading.Lock()
         self._rescuing = ""
         self._rescued: Rescue | None = None
+        self._looked = 0.0
         self._opened = ""
         self._replayed = 0
         self._todo: deque[Command] = deque()
@@ -307,9 +308,10 @@ class FailoverProducer(Producer):
         self, message: Any, report: Report | None, headers: Headers | None, timestamp: int
     ) -> None:
         """Keep a record that the given-up cluster never acknowledged: it is written again."""
-        produced = timestamp or int((time.time() - message.latency()) * 1000)
+        now, latency = time.time(), message.latency()
+        window, self._looked = (self._looked - latency, now - latency), now
         told = report or _ignore
-        self._rescuer.returned.append(Kept(message, headers, produced, told))
+        self._rescuer.returned.append(Kept(message, headers, timestamp or None, told, window))
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *a: Any, **k: Any) -> int:
         """Take a batch of records; returns how many were taken."""
@@ -649,6 +651,7 @@ class FailoverProducer(Producer):
         handle = self._handles[lost]
         self._rescuing = lost
         self._draining, self._serving_for_application = lost, False
+        self._looked = time.time()
         try:
             handle.purge()
             while len(handle):

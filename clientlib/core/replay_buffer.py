@@ -27,14 +27,16 @@ Headers = list[tuple[str, bytes | None]]
 class Kept(NamedTuple):
     """A record that was handed over, as its report tells it, and what the report leaves out.
 
-    ``timestamp``: the application's own, or when it was produced (ms); None: as the report says.
-    ``report``: whom to tell, for a record that was never acknowledged.
+    ``timestamp``: the application's own (ms); None: as the report says. ``report``: whom to tell,
+    for a record that was never acknowledged, and ``window``: when that was produced (s), at the
+    earliest and at the latest.
     """
 
     message: Any
     headers: Headers | None = None
     timestamp: int | None = None
     report: Any = None
+    window: tuple[float, float] = (0.0, 0.0)
 
     @property
     def key(self) -> Key:
@@ -51,6 +53,8 @@ class Kept(NamedTuple):
         """The record's timestamp."""
         if self.timestamp is not None:
             return self.timestamp
+        if not self.acknowledged:
+            return int(self.window[0] * 1000)
         return int(self.message.timestamp()[1])
 
     def same(self, record: LogRecord, tolerance_ms: int) -> bool:

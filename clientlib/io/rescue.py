@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
+from clientlib.core.purged import in_order, in_turn
 from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
@@ -149,7 +150,7 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        for one in self.returned:
+        for one in in_order(self.returned):
             kept.setdefault(one.key, []).append(one)
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
@@ -168,7 +169,7 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
+        again = in_turn(again, lambda one: one.at_ms)
         self.replay = Replay(order.epoch, len(again), lost)
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
