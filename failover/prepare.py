@@ -37,12 +37,21 @@ class Preparation:
         owed: dict[str, tuple[ClosedEpoch, ...]] = {}
         for topic, count in topics.items():
             rows = known.ledger.get(topic, {})
-            found = self._owed(run, _Topic(topic, count, rows))
+            found = self._owed(run, _Topic(topic, count, rows, self._absent(run, topic, listed)))
             if isinstance(found, Pending | Diverged):
                 return found
             if found:
                 owed[topic] = found
         return Prepared(topics, owed)
+
+    def _absent(
+        self, run: Run, topic: str, listed: Mapping[ClusterAlias, Mapping[str, int]]
+    ) -> frozenset[ClusterAlias]:
+        return frozenset(
+            origin
+            for origin in self._settings.retired
+            if self._naming.log_name(origin, topic, run.target) not in listed[run.target]
+        )
 
     def unprepared(self, run: Run) -> tuple[Growth, ...]:
         """Return partitions that appeared on the old side since the run prepared its topics.
@@ -72,6 +81,9 @@ class Preparation:
         for counter, row in sorted(topic.rows.items()):
             if counter >= run.epoch.counter or run.target in row.ends:
                 continue
+            if row.epoch.cluster in topic.absent:
+                found.append(replace(row, ends={**row.ends, run.target: {}}))
+                continue
             added = {entry.epoch.counter: entry for entry in found}
             rows = {**topic.rows, **added}
             if row.epoch.cluster == run.target:
@@ -81,7 +93,9 @@ class Preparation:
                     return Diverged(compared.diverged)
                 found.append(compared.row)
                 continue
-            source = next((a for a in (row.epoch.cluster, run.source) if a in row.ends), None)
+            near = (row.epoch.cluster, run.source)
+            known = self._settings.clusters.keys() & row.ends.keys()
+            source = next((alias for alias in near if alias in known), None)
             if source is None:
                 return Pending((f"{topic.name}: epoch {counter} has no end that can be read",))
             ledger = Ledger(run.base.epochs, rows)
@@ -137,6 +151,8 @@ class _Topic:
     name: str
     partitions: int
     rows: Mapping[int, ClosedEpoch]
+    absent: frozenset[ClusterAlias] = frozenset()
+    """Retired origins of which the target has no copy: their epochs are empty there."""
 
 
 def with_owed(view: View, run: Run) -> View:

@@ -11,7 +11,15 @@ from failover.lab.lab import Lab
 
 log = logging.getLogger("tests.chance")
 
-_SECOND_LAB = ("test_unplanned", "tests/playbooks", "tests/docs")
+_SECOND_LAB = (
+    "test_late",
+    "test_mirror_killed",
+    "test_rebuilt",
+    "test_returned",
+    "test_unplanned",
+    "tests/docs",
+    "tests/playbooks",
+)
 _SEED = int(os.environ.get("FAILOVER_TEST_SEED") or random.randrange(10**9))
 
 

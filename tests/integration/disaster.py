@@ -38,6 +38,12 @@ def give_up_left(app: Application, chance: random.Random) -> RunResult:
     return result
 
 
+def back_and_forth(app: Application, *targets: str) -> None:
+    for to in targets:
+        switched(app.switch(to, retry_s=120))
+        work_on(0.5)
+
+
 def rejoin(app: Application, alias: str = "LEFT") -> RunResult:
     with connect(app.settings) as orchestrator:
         return orchestrator.rejoin(alias)

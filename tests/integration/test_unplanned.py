@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from application import Application, tool
-from confluent_kafka import Producer
 from disaster import complete, give_up_left, rejoin, switched, work_on, work_on_up_to
 
 from clientlib.protocol.state import merge
@@ -144,56 +143,22 @@ def test_right_dies_too_and_left_is_activated_by_emergency(
     assert verdict.ok, verdict.to_json()
 
 
-def recreate(app: Application, records: int) -> None:
-    """Delete the application's topic on LEFT, and write other records into a new one."""
-    for future in app.admins["LEFT"].delete_topics([app.topic]).values():
-        future.result(20)
-    wait_until(
-        lambda: app.topic not in app.admins["LEFT"].list_topics(timeout=5).topics,
-        timeout_s=30,
-        what="the topic is not gone",
-    )
-    app.create_topic("LEFT", app.topic)
-    other = Producer({"bootstrap.servers": app.lab.bootstrap("LEFT")})
-    for number in range(records):
-        other.produce(app.topic, f"other {number}", str(number))
-        other.poll(0)
-    assert other.flush(30) == 0
-
-
-def test_a_topic_that_is_empty_or_holds_fewer_or_more_other_records_is_diverged(
+def test_the_tool_dies_at_several_steps_of_an_emergency_and_is_resumed(
     app: Application, chance: random.Random
 ) -> None:
-    app.produce(1, rate=300)
-    app.consume(1, commit="batch")
-    app.wait_flowing()
-    try:
-        give_up_left(app, chance)
-    finally:
-        app.lab.start("LEFT")
-    for records in (0, 5, 50_000):
-        recreate(app, records)
-        back = rejoin(app)
-        assert back.exit_code == ExitCode.REFUSED, (records, back)
-        assert [f.id for f in back.findings] == ["diverged"], (records, back)
-    app.note_epoch_of("LEFT")
-    with connect(app.settings) as orchestrator:
-        refused = orchestrator.switch(app.request("LEFT", timeout_s=10.0))
-    assert (refused.exit_code, refused.changed) == (ExitCode.REFUSED, False), refused
-    assert "diverged" in {f.id for f in refused.findings}, refused
-
-
-def test_the_tool_dies_in_the_middle_of_an_emergency_and_is_resumed(app: Application) -> None:
     """Before the intent it is undone and asked for again, after it completed."""
+    undone = chance.choice(["prepare", "close", "settle"])
+    completed_from = chance.choice(["commit", "move", "verify"])
+    log.info("the tool is killed at %s, then at %s", undone, completed_from)
     app.produce(1, rate=200)
     app.consume(2, commit="batch")
     app.wait_flowing()
     app.lab.kill("LEFT")
     try:
-        died = tool(app, "RIGHT", "settle", "SIGKILL", "--emergency")
+        died = tool(app, "RIGHT", undone, "SIGKILL", "--emergency")
         assert died.returncode == -signal.SIGKILL, died.stderr
         app.note_epoch_of("RIGHT")
-        died = tool(app, "RIGHT", "commit", "SIGKILL", "--emergency")
+        died = tool(app, "RIGHT", completed_from, "SIGKILL", "--emergency")
         assert died.returncode == -signal.SIGKILL, died.stderr
         with connect(app.settings) as orchestrator:
             completed = orchestrator.resume()
