@@ -4,6 +4,7 @@ Each application has a control plane, scope, topics and groups of its own, so th
 lab do not see each other.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -384,6 +385,8 @@ class Application:
             member.stopping.set()  # type: ignore[attr-defined]  # both kinds have it
         for member in chosen:
             member.join(60)
+            if member.is_alive():
+                faulthandler.dump_traceback()  # where it hangs
             assert not member.is_alive(), f"{member.name} does not stop"
 
     def wait_flowing(self, timeout_s: float = 60) -> None:

@@ -9,6 +9,7 @@ from application import Application
 from failover.checkers import Verdict
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
+from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.disaster")
 
@@ -42,6 +43,19 @@ def back_and_forth(app: Application, *targets: str) -> None:
     for to in targets:
         switched(app.switch(to, retry_s=120))
         work_on(0.5)
+
+
+def ask_for(app: Application, to: str) -> RunResult:
+    """Ask for a switch until a cluster that has just started can answer."""
+    results: list[RunResult] = []
+
+    def answered() -> bool:
+        with connect(app.settings) as orchestrator:
+            results.append(orchestrator.switch(app.request(to, timeout_s=10.0)))
+        return results[-1].exit_code != ExitCode.UNREACHABLE
+
+    wait_until(answered, timeout_s=60, what=f"{to} is not ready for an answer")
+    return results[-1]
 
 
 def rejoin(app: Application, alias: str = "LEFT") -> RunResult:

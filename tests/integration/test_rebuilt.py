@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from application import Application
-from disaster import back_and_forth, rejoin, switched, work_on
+from disaster import ask_for, back_and_forth, rejoin, switched, work_on
 
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
@@ -55,14 +55,12 @@ def test_left_comes_back_empty_and_is_taken_in_under_a_new_alias(app: Applicatio
     app.lab.rebuild("LEFT", same_id=True)
     app.lab.start("LEFT")
     refused(rejoin(app), "diverged")
-    with connect(app.settings) as orchestrator:
-        refused(orchestrator.switch(app.request("LEFT", timeout_s=10.0)), "diverged")
+    refused(ask_for(app, "LEFT"), "diverged")
     app.lab.kill("LEFT")
     app.lab.rebuild("LEFT")
     app.lab.start("LEFT")
     refused(rejoin(app), "wrong-cluster")
-    with connect(app.settings) as orchestrator:
-        refused(orchestrator.switch(app.request("LEFT", timeout_s=10.0)), "wrong-cluster")
+    refused(ask_for(app, "LEFT"), "wrong-cluster")
 
     for name in ("LEFT", "mm2"):
         app.lab.kill(name)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from application import Application
 from confluent_kafka import Producer
-from disaster import give_up_left, rejoin, switched
+from disaster import ask_for, give_up_left, rejoin, switched
 
 from failover.core.result import ExitCode, RunResult
-from failover.engine import connect
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
@@ -49,8 +48,7 @@ def diverged(app: Application, result: RunResult) -> None:
 
 def failback_is_refused(app: Application) -> None:
     app.note_epoch_of("LEFT")
-    with connect(app.settings) as orchestrator:
-        diverged(app, orchestrator.switch(app.request("LEFT", timeout_s=10.0)))
+    diverged(app, ask_for(app, "LEFT"))
 
 
 def test_a_topic_that_is_empty_or_holds_fewer_or_more_other_records_is_diverged(
