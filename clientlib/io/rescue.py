@@ -150,8 +150,11 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        for one in in_order(self.returned):
-            kept.setdefault(one.key, []).append(one)
+        returned = in_order(self.returned)
+        unsent = [one for one in returned if one.unsent]
+        for one in returned:
+            if not one.unsent:
+                kept.setdefault(one.key, []).append(one)
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
         copied: list[Copied] = []
@@ -169,8 +172,8 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        again = in_turn(again, lambda one: one.at_ms)
         self.replay = Replay(order.epoch, len(again), lost)
+        again = in_turn([*again, *unsent], lambda one: one.at_ms)
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,
@@ -179,6 +182,8 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
+        if one.unsent:  # no log can hold it: it is not written again, but for the first time
+            return Again(one, list(one.headers or ()), one.report)
         offset = one.message.offset() if one.acknowledged else None
         headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
         note = self.replay.note if self.replay is not None else _nobody
