@@ -13,6 +13,8 @@ from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.state import State, View, ledger_record
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
+from failover.cli.errors import RefusedError
+from failover.cli.failback import previous
 from failover.core.result import ExitCode
 from failover.engine import Orchestrator
 from tests.unit.switch_world import LEFT, RIGHT, SCOPE, SETTINGS, World
@@ -117,3 +119,11 @@ def test_a_file_that_does_not_name_a_cluster_that_was_active_stops_a_client() ->
         watch._scope, feed = SCOPE, _Feed()
         seen = watch._apply(feed, LEFT, state.key(), state.value())
         assert (seen, feed.too_new) == ((View(), True) if stops else (View(state), False))
+
+
+def test_failback_goes_to_the_cluster_that_was_built_in_place_of_the_retired_one() -> None:
+    state = State(SCOPE, (Epoch(1, "OLD"), Epoch(2, LEFT)), 0)
+    assert previous(state, (LEFT, RIGHT)) == RIGHT
+    with pytest.raises(RefusedError):
+        previous(state, (LEFT, RIGHT, "THIRD"))
+    assert previous(replace(state, epochs=(*state.epochs, Epoch(3, RIGHT))), (LEFT, RIGHT)) == LEFT
