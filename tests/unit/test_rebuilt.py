@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from clientlib.io.watch import StateWatch, _Feed
 from clientlib.protocol.errors import ConfigurationError
@@ -17,6 +18,7 @@ from failover.cli.errors import RefusedError
 from failover.cli.failback import previous
 from failover.core.result import ExitCode
 from failover.engine import Orchestrator
+from failover.io.kafka_admin import translated
 from tests.unit.switch_world import LEFT, RIGHT, SCOPE, SETTINGS, World
 from tests.unit.test_switch_engine_fake import lively
 
@@ -127,3 +129,9 @@ def test_failback_goes_to_the_cluster_that_was_built_in_place_of_the_retired_one
     with pytest.raises(RefusedError):
         previous(state, (LEFT, RIGHT, "THIRD"))
     assert previous(replace(state, epochs=(*state.epochs, Epoch(3, RIGHT))), (LEFT, RIGHT)) == LEFT
+
+
+def test_a_cluster_that_is_back_and_has_no_leaders_yet_is_asked_again() -> None:
+    """Seen half a minute after a kill, on a busy machine: it ended the switch with an error."""
+    cause = KafkaException(KafkaError(KafkaError._NOENT, "Failed to query partition leaders"))
+    assert translated(SETTINGS.cluster(LEFT), cause).retriable
