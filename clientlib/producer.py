@@ -143,6 +143,7 @@ class FailoverProducer(Producer):
         self._serving = threading.Lock()
         self._rescuing = ""
         self._rescued: Rescue | None = None
+        self._looked = 0.0
         self._opened = ""
         self._replayed = 0
         self._todo: deque[Command] = deque()
@@ -317,10 +318,11 @@ class FailoverProducer(Producer):
         self, message: Any, report: Report | None, headers: Headers | None, timestamp: int
     ) -> None:
         """Keep a record that the given-up cluster never acknowledged: it is written again."""
-        produced = timestamp or int((time.time() - message.latency()) * 1000)
+        now, latency = time.time(), message.latency()
+        window, self._looked = (self._looked - latency, now - latency), now
         told = report or _ignore
-        guessed = not timestamp
-        self._rescuer.returned.append(Kept.of(message, headers, produced, told, guessed=guessed))
+        kept = Kept.of(message, headers, timestamp or int(window[0] * 1000), told)
+        self._rescuer.returned.append(kept._replace(window=window, guessed=not timestamp))
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *a: Any, **k: Any) -> int:
         """Take a batch of records; returns how many were taken."""
@@ -661,6 +663,7 @@ class FailoverProducer(Producer):
         handle = self._handles[lost]
         self._rescuing = lost
         self._draining, self._serving_for_application = lost, False
+        self._looked = time.time()
         try:
             handle.purge()
             while len(handle):

@@ -91,6 +91,7 @@ class Settings:
     """Everything that ``failover.yaml`` says, validated.
 
     ``flows`` are (source, target) pairs; ``origin`` is where the settings came from, for messages.
+    ``retired`` are aliases of clusters that are gone for good, whose copies others still hold.
     """
 
     clusters: Mapping[ClusterAlias, Cluster]
@@ -100,11 +101,31 @@ class Settings:
     scopes: Mapping[str, Scope] = field(default_factory=lambda: {"default": Scope("default")})
     control: Control = field(default_factory=Control)
     origin: str = "(mapping)"
+    retired: tuple[ClusterAlias, ...] = ()
 
     @property
     def aliases(self) -> tuple[ClusterAlias, ...]:
         """The aliases in the order of the file."""
         return tuple(self.clusters)
+
+    @property
+    def origins(self) -> tuple[ClusterAlias, ...]:
+        """Every cluster of which logs may exist: the configured and the retired ones."""
+        return (*self.clusters, *self.retired)
+
+    def named(self, clusters: Iterable[ClusterAlias]) -> None:
+        """Require that the file names every cluster that an epoch tells of.
+
+        Raises ConfigurationError: whoever does not know an origin would take its records for
+        unread, or for nobody's.
+        """
+        unknown = sorted(set(clusters) - set(self.origins))
+        if unknown:
+            raise ConfigurationError(
+                f"{self.origin}: {', '.join(unknown)} has been active, and the file does not name "
+                f"it; a cluster that is gone for good belongs there as "
+                f"`retired: [{', '.join((*self.retired, *unknown))}]`"
+            )
 
     def scope(self, name: str) -> Scope:
         """Return a scope by name. Raises ConfigurationError with a suggestion."""
@@ -128,6 +149,7 @@ class Settings:
             self.separator,
             [[s.name, s.topics, s.groups, s.ordering] for s in self.scopes.values()],
             [self.control.prefix, self.control.state_partitions],
+            *([sorted(self.retired)] if self.retired else []),
         ]
         return hashlib.blake2b(json.dumps(shared).encode(), digest_size=6).hexdigest()
 
@@ -198,7 +220,7 @@ class _Source:
         return self.environ[name]
 
 
-_TOP = ("clusters", "flows", "replication", "scopes", "control")
+_TOP = ("clusters", "retired", "flows", "replication", "scopes", "control")
 
 
 def parse(body: Any, *, origin: str = "(mapping)", environ: Mapping[str, str]) -> Settings:
@@ -213,6 +235,7 @@ def parse(body: Any, *, origin: str = "(mapping)", environ: Mapping[str, str]) -
     policy, separator = _replication(source, top.get("replication", {}))
     return Settings(
         clusters=clusters,
+        retired=_retired(source, top.get("retired", []), clusters),
         flows=_flows(source, top.get("flows"), clusters),
         policy=policy,
         separator=separator,
@@ -236,6 +259,17 @@ def _clusters(source: _Source, value: Any) -> dict[str, Cluster]:
     if len(clusters) < _MIN_CLUSTERS:
         raise source.fail("clusters: at least two are needed")
     return clusters
+
+
+def _retired(source: _Source, value: Any, clusters: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise source.fail("retired must be a list of aliases such as [LEFT]")
+    for alias in value:
+        if not _ALIAS.fullmatch(alias):
+            raise source.fail(f"retired alias {alias!r}: use letters, digits, - and _ only")
+        if alias in clusters:
+            raise source.fail(f"{alias} is retired and stands under clusters: it needs a new alias")
+    return tuple(value)
 
 
 def _flows(

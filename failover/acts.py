@@ -57,6 +57,7 @@ class Acts:
 
     def __init__(self, settings: Settings, scope: str, naming: Naming, ports: Ports) -> None:
         self._naming = naming
+        self._aliases = settings.aliases
         self._ports = ports
         self._store = ports.store
         self._admin = ports.admin
@@ -361,7 +362,7 @@ class Acts:
     def _reach(self, run: Run) -> tuple[ClusterAlias, ...]:
         """Return the clusters that are asked for anything: not the one that is given up."""
         gone = run.source if run.request.emergency else ""
-        return tuple(alias for alias in self._naming.aliases if alias != gone)
+        return tuple(alias for alias in self._aliases if alias != gone)
 
     # -- helpers ---------------------------------------------------------------------------------
 

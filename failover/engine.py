@@ -10,11 +10,11 @@ from typing import Self
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import merge
 from clientlib.settings import Settings
-from failover.core import stranded
+from failover.core import standing, stranded
 from failover.core.estimate import PROVED, Outlook, estimate
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
-from failover.core.result import Finding, Progress, RunResult, Severity, SwitchRequest
+from failover.core.result import Finding, Progress, RunResult, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.unplanned import outlook, with_outlook
 from failover.execution import PROBE_S, Command, Context, Execution
@@ -99,7 +99,7 @@ class Orchestrator:
         self.scope = settings.scope(scope)
         self.ports = ports
         self.on_progress = on_progress
-        self.naming = Naming(DefaultReplicationPolicy(settings.separator), settings.aliases)
+        self.naming = Naming(DefaultReplicationPolicy(settings.separator), settings.origins)
         self._new_id = new_id
         self._resources = resources
         self._observe = observe
@@ -236,14 +236,7 @@ def _wrong_clusters(snapshot: Snapshot) -> tuple[Finding, ...]:
     state = snapshot.view.state
     fixed = state.clusters if state is not None else {}
     return tuple(
-        Finding(
-            id="wrong-cluster",
-            severity=Severity.BLOCK,
-            subject=alias,
-            what=f"{alias} is cluster {cluster.cluster_id}, not {fixed[alias]}",
-            reason="ids were fixed at init; offsets of another cluster mean nothing here",
-            remedy="correct bootstrap.servers of this alias in failover.yaml",
-        )
+        standing.wrong_cluster(alias, cluster.cluster_id, fixed[alias])
         for alias, cluster in snapshot.clusters.items()
         if cluster.cluster_id and fixed.get(alias, cluster.cluster_id) != cluster.cluster_id
     )

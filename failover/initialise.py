@@ -43,7 +43,8 @@ class Initialisation:
     def run(self, request: SwitchRequest, *, adopt: bool = False) -> RunResult:
         """Initialise with ``request.to`` active, or say why not; nothing is changed then.
 
-        A cluster that was added later gets its control topics and the state.
+        A cluster that was added later gets its control topics and the state. Raises
+        ConfigurationError when the settings do not name a cluster that has been active.
         """
         admin = self._ports.admin
         try:
@@ -90,6 +91,7 @@ class Initialisation:
         """Write the state where it is missing, under the lock."""
         known = self._known()
         if known is not None:
+            self._settings.named(known.activated)
             refusal = self._contradiction(request, known, ids)
             if refusal is not None:
                 return refusal

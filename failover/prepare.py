@@ -38,7 +38,8 @@ class Preparation:
         owed: dict[str, tuple[ClosedEpoch, ...]] = {}
         for topic, count in topics.items():
             rows = known.ledger.get(topic, {})
-            found = self._owed(run, _Topic(topic, count, rows), frozenset(listed))
+            mine = _Topic(topic, count, rows, self._absent(run, topic, listed))
+            found = self._owed(run, mine, frozenset(listed))
             if isinstance(found, Pending | Diverged):
                 return found
             if found:
@@ -62,6 +63,15 @@ class Preparation:
             topic: (compare.topic(topic, run.topics[topic], ledger[topic], counter).row,)
             for topic in sorted(grown)
         }
+
+    def _absent(
+        self, run: Run, topic: str, listed: Mapping[ClusterAlias, Mapping[str, int]]
+    ) -> frozenset[ClusterAlias]:
+        return frozenset(
+            origin
+            for origin in self._settings.retired
+            if self._naming.log_name(origin, topic, run.target) not in listed[run.target]
+        )
 
     def unprepared(self, run: Run) -> tuple[Growth, ...]:
         """Return partitions that appeared on the old side since the run prepared its topics.
@@ -116,6 +126,9 @@ class Preparation:
         found: list[ClosedEpoch] = []
         for counter, row in sorted(topic.rows.items()):
             if counter >= run.epoch.counter or run.target in row.ends:
+                continue
+            if row.epoch.cluster in topic.absent:
+                found.append(replace(row, ends={**row.ends, run.target: {}}))
                 continue
             added = {entry.epoch.counter: entry for entry in found}
             rows = {**topic.rows, **added}
@@ -223,6 +236,8 @@ class _Topic:
     name: str
     partitions: int
     rows: Mapping[int, ClosedEpoch]
+    absent: frozenset[ClusterAlias] = frozenset()
+    """Retired origins of which the target has no copy: their epochs are empty there."""
 
 
 def with_owed(view: View, run: Run) -> View:

@@ -1,15 +1,15 @@
 """`failover rejoin`: a cluster that was given up is brought up to date, and compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from clientlib.protocol.errors import FencedError, RemoteError
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.state import State, View, merge
-from clientlib.protocol.types import ClusterAlias
+from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Scope
-from failover.core import report
+from failover.core import report, standing
 from failover.core.plan import logical_topics
 from failover.core.publish import lacking
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
@@ -18,6 +18,7 @@ from failover.returned import Compared, Comparison, owing
 
 _MARK_LIVES_S = 3.2
 _LOOKS, _LOOK_PAUSE_S = 20, 0.5
+_WRONG = {"diverged": "diverged", "wrong-cluster": "is another cluster"}
 
 
 class Rejoining:
@@ -39,20 +40,26 @@ class Rejoining:
         store = self._ports.store
         views = self._patiently(request.to)
         state = merge(views.values()).state
+        stranger = self._stranger(request.to, views, state)
+        if state is not None and stranger is not None:
+            return self._told(request, state, (), (stranger,), changed=False)
         refusal = self._unfit(request, views, state)
         if refusal is not None or state is None:
             return refusal or report.refused(request, "refused", ExitCode.REFUSED, "no state")
         store.acquire(sorted(views))
         views = store.views()
         merged = merge(views.values())
-        compared = self._compare(request.to, state, merged)
+        bad = tuple(self._shortened(request.to, state, merged))
+        compared = {} if bad else self._compare(request.to, state, merged)
         ledger = {topic: dict(rows) for topic, rows in merged.ledger.items()}
-        bad = tuple(text for one in compared.values() for text in one.diverged)
+        bad += tuple(text for one in compared.values() for text in one.diverged)
         for (topic, counter), one in compared.items():
             if not one.diverged:
                 ledger[topic][counter] = one.row
         changed = self._publish(state, ledger, views)
-        return self._told(request, state, compared.values(), bad, changed=changed)
+        what = "; ".join(bad[:3])
+        found = (standing.diverged(f"cluster {request.to}", request.to, what),) if bad else ()
+        return self._told(request, state, compared.values(), found, changed=changed)
 
     def _patiently(self, alias: ClusterAlias) -> Mapping[ClusterAlias, View]:
         """Read all states; a cluster that has just come back needs a moment to elect leaders."""
@@ -81,6 +88,38 @@ class Rejoining:
         if self._locked(views):
             return report.refused(request, "locked", ExitCode.LOCKED, "a run is at work")
         return None
+
+    def _stranger(
+        self, alias: ClusterAlias, views: Mapping[ClusterAlias, View], state: State | None
+    ) -> Finding | None:
+        """Return what shows that the cluster is not the one that was initialised."""
+        known = state.clusters.get(alias) if state is not None else None
+        if known is None or alias not in views:
+            return None
+        ident = self._ports.admin.cluster_id(alias)
+        if ident != known:
+            return standing.wrong_cluster(alias, ident, known)
+        if views[alias].state is None:
+            what = "its state topic is gone or empty, and `failover init` had written it"
+            return standing.diverged(f"cluster {alias}", alias, what)
+        return None
+
+    def _shortened(self, alias: ClusterAlias, state: State, merged: View) -> Iterator[str]:
+        """Yield which logs of the cluster are shorter than the ledger has recorded."""
+        admin = self._ports.admin
+        listed, active = admin.partitions(alias), admin.partitions(state.active)
+        rows = [
+            (self._naming.log_name(row.epoch.cluster, topic, alias), row)
+            for topic, by in merged.ledger.items()
+            for row in by.values()
+            if topic in active and self._scope.has_topic(topic)
+        ]
+        names = {name for name, _ in rows} & listed.keys()
+        parts = [Partition(name, n) for name in sorted(names) for n in range(listed[name])]
+        ends = admin.ends(alias, parts)
+        for name, row in rows:
+            known = {n: ends[Partition(name, n)] for n in range(listed.get(name, 0))}
+            yield from standing.shortened(row, alias, name, known if name in names else None)
 
     def _locked(self, views: Mapping[ClusterAlias, View]) -> bool:
         marks = {alias: view.mark for alias, view in views.items() if view.mark is not None}
@@ -129,25 +168,22 @@ class Rejoining:
         request: SwitchRequest,
         state: State,
         compared: Iterable[Compared],
-        bad: tuple[str, ...],
+        findings: tuple[Finding, ...],
         *,
         changed: bool,
     ) -> RunResult:
         found = list(compared)
         late, replayed = sum(c.late for c in found), sum(c.replayed for c in found)
-        findings: tuple[Finding, ...] = ()
-        if bad:
-            findings = (report.diverged(request.to, "; ".join(bad[:3])),)
         message = (
-            f"{request.to} diverged: {'; '.join(bad[:3])}"
-            if bad
+            "; ".join(f"{request.to} {_WRONG[f.id]}: {f.what}" for f in findings)
+            if findings
             else f"{request.to} agrees with the ledger; behind it: {late:,} late records, "
             f"{replayed:,} that were written again"
         )
         base = report.refused(
             replace(request, run=""),
-            "refused" if bad else "rejoined" if changed else "unchanged",
-            ExitCode.REFUSED if bad else ExitCode.OK,
+            "refused" if findings else "rejoined" if changed else "unchanged",
+            ExitCode.REFUSED if findings else ExitCode.OK,
             message,
             source=request.to,
             epoch=state.epoch.counter,

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 import typer
@@ -23,7 +24,7 @@ from clientlib.protocol.errors import ConfigurationError
 from clientlib.settings import Control, Scope, Settings, parse
 from failover.cli import help as help_texts
 from failover.cli.app import app
-from failover.core import findings
+from failover.core import findings, standing
 from failover.core.result import ExitCode
 
 Verb: TypeAlias = Callable[..., Any]
@@ -44,6 +45,7 @@ _FILE_KEYS = {
     "replication": "how MirrorMaker 2 names remote topics",
     "replication.policy": "the replication policy; only `default` keeps origins apart",
     "replication.separator": "between alias and topic, as in `replication.policy.separator`",
+    "retired": "aliases of clusters that are gone for good; their copies are still read",
     "scopes": "topics and groups that switch as one, by name",
     "scopes.NAME.topics": "regular expressions; each matches whole logical topic names",
     "scopes.NAME.groups": "regular expressions; each matches whole group names",
@@ -344,13 +346,19 @@ def every_finding() -> Iterator[tuple[str, str]]:
 def rules() -> Iterator[tuple[str, str]]:
     """Yield each finding's id with its rule's sentence, in the order in which they are looked for.
 
-    A rule may leave the making of its finding to functions of its module that it calls.
+    A rule may leave the making of its finding to functions of its module that it calls, or of
+    `failover.core.standing`.
     """
+    shared = {f"standing.{name}": node for name, node in _functions(standing).items()}
     for rule in findings.RULES:
-        tree = ast.parse(inspect.getsource(sys.modules[rule.__module__]))
-        bodies = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        bodies = _functions(sys.modules[rule.__module__]) | shared
         for ident in dict.fromkeys(_idents(bodies, rule.__name__, set())):
             yield ident, _FINDINGS.get(ident, _sentence(rule))
+
+
+def _functions(module: ModuleType) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(inspect.getsource(module))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _idents(bodies: dict[str, ast.FunctionDef], name: str, seen: set[str]) -> Iterator[str]:
@@ -358,11 +366,12 @@ def _idents(bodies: dict[str, ast.FunctionDef], name: str, seen: set[str]) -> It
         return
     seen.add(name)
     for node in ast.walk(bodies[name]):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
             continue
-        if node.func.id == "Finding" and isinstance(node.args[0], ast.Constant):
+        called = ast.unparse(node.func)
+        if called == "Finding" and isinstance(node.args[0], ast.Constant):
             yield str(node.args[0].value)
-        yield from _idents(bodies, node.func.id, seen)
+        yield from _idents(bodies, called, seen)
 
 
 def _sentence(rule: Callable[..., Any]) -> str:

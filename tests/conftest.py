@@ -1,13 +1,26 @@
 """One lab for all tests of a session that need real Kafka; a test that breaks it puts it back."""
 
+import logging
 import os
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from failover.lab.lab import Lab
 
-_SECOND_LAB = ("test_unplanned", "tests/playbooks", "tests/docs")
+log = logging.getLogger("tests.chance")
+
+_SECOND_LAB = (
+    "test_late",
+    "test_mirror_killed",
+    "test_rebuilt",
+    "test_returned",
+    "test_unplanned",
+    "tests/docs",
+    "tests/playbooks",
+)
+_SEED = int(os.environ.get("FAILOVER_TEST_SEED") or random.randrange(10**9))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,3 +48,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         return
     with Lab.create(tmp_path_factory.mktemp("lab") / "files") as running:
         yield running
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness of one test; ``FAILOVER_TEST_SEED``, which a failure shows, repeats it."""
+    log.info("repeat with FAILOVER_TEST_SEED=%d", _SEED)
+    return random.Random(f"{_SEED} {request.node.name}")

@@ -33,8 +33,9 @@ class Kept(NamedTuple):
     """A record that was handed over, as its report tells it, and what the report leaves out.
 
     ``offset`` counts only if it was acknowledged. ``report``: whom to tell, for a record that was
-    never acknowledged. ``guessed``: its time is, from the latency that its report tells.
-    ``reborn``: the log had come back without its end, so that its offset had been another record's.
+    never acknowledged, and ``window``: when that was produced (s), at the earliest and at the
+    latest; ``guessed``: its time is taken from there. ``reborn``: the log had come back without its
+    end, so that its offset had been another record's.
     """
 
     topic: str
@@ -46,6 +47,7 @@ class Kept(NamedTuple):
     headers: Headers | None = None
     report: Any = None
     guessed: bool = False
+    window: tuple[float, float] = (0.0, 0.0)
     reborn: bool = False
 
     @classmethod
@@ -55,13 +57,11 @@ class Kept(NamedTuple):
         headers: Headers | None = None,
         at_ms: int | None = None,
         report: Any = None,
-        *,
-        guessed: bool = False,
     ) -> Self:
         """Take a record from its report; ``at_ms``: its timestamp, unless the report tells it."""
         told = message.timestamp()[1] if at_ms is None else at_ms
         place = message.topic(), message.partition(), message.offset()
-        return cls(*place, message.value(), message.key(), told, headers, report, guessed)
+        return cls(*place, message.value(), message.key(), told, headers, report)
 
     @property
     def where(self) -> Key:
@@ -262,46 +262,6 @@ def missing(
         if len(has) < len(kept) and kept[len(has)].same(record, tolerance_ms):
             has.append((kept[len(has)], record.offset))
     return kept[len(has) :], has
-
-
-def by_partition(records: Iterable[Kept]) -> dict[Key, list[Kept]]:
-    """Part records by partition, in order; those that never got one are left out."""
-    found: dict[Key, list[Kept]] = {}
-    for one in records:
-        if not one.unsent:
-            found.setdefault(one.where, []).append(one)
-    return found
-
-
-def steadied(records: Iterable[Kept]) -> list[Kept]:
-    """Correct guessed times: what a producer wrote before something is not younger than that.
-
-    A guess is late by as long as its process waited for a processor between two instructions, and
-    a record of a copy is only recognised by its time.
-    """
-    found: list[Kept] = []
-    next_ms: int | None = None
-    for one in reversed(list(records)):
-        told = one
-        if one.guessed:
-            next_ms = one.at_ms if next_ms is None else min(one.at_ms, next_ms)
-            told = one._replace(at_ms=next_ms)
-        found.append(told)
-    return found[::-1]
-
-
-def in_order(sequences: Iterable[Iterable[Kept]]) -> list[Kept]:
-    """Merge sequences by time, each of them in its own order whatever its times are.
-
-    An application may give its records any times.
-    """
-    reached: list[tuple[int, Kept]] = []
-    for sequence in sequences:
-        latest = 0
-        for one in sequence:
-            latest = max(latest, one.at_ms)
-            reached.append((latest, one))
-    return [one for _, one in sorted(reached, key=itemgetter(0))]  # stable
 
 
 def _alike(one: Kept, other: Kept | None) -> bool:

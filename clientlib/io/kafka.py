@@ -33,6 +33,9 @@ _DOWN = frozenset(
 )
 
 
+_BEGIN_AGAIN_S = 0.5
+
+
 class MonotonicClock:
     """The real clock."""
 
@@ -157,13 +160,22 @@ class Threads:
         self.stopping = threading.Event()
 
     def start(self, what: str, target: Callable[[], None]) -> None:
-        """Start a daemon thread; an exception in it is logged, never swallowed."""
+        """Start a daemon thread; what an exception ends is logged, and begun again.
+
+        confluent-kafka has been seen to leave an error of a call that succeeded, which came up in
+        whatever was done next; a client must not go deaf for the rest of its life by that.
+        """
 
         def run() -> None:
-            try:
-                target()
-            except Exception:
-                log.exception("%s: background thread %s failed", self._name, what)
+            while True:
+                try:
+                    target()
+                except Exception:
+                    log.exception("%s: background thread %s failed", self._name, what)
+                else:
+                    return
+                if self.stopping.wait(_BEGIN_AGAIN_S):
+                    return
 
         thread = threading.Thread(target=run, name=f"{self._name}-{what}", daemon=True)
         self._threads.append(thread)

@@ -43,7 +43,7 @@ class ClientOptions:
     def naming(self) -> Naming:
         """How topics are named on these clusters."""
         policy = DefaultReplicationPolicy(self.failover.separator)
-        return Naming(policy, self.failover.aliases)
+        return Naming(policy, self.failover.origins)
 
     def conf(self, alias: str) -> dict[str, Any]:
         """Return librdkafka settings for a handle on one cluster; the cluster's own win."""

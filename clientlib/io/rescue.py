@@ -15,16 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
-from clientlib.core.replay_buffer import (
-    Headers,
-    Kept,
-    Key,
-    ReplayBuffer,
-    by_partition,
-    in_order,
-    missing,
-    steadied,
-)
+from clientlib.core.purged import in_order, in_turn
+from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -159,18 +151,20 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        unsent = steadied(one for one in self.returned if one.unsent)
-        for key, returned in by_partition(self.returned).items():
-            kept.setdefault(key, []).extend(steadied(returned))
+        returned = in_order(self.returned)
+        unsent = [one for one in returned if one.unsent]
+        for one in returned:
+            if not one.unsent:
+                kept.setdefault(one.where, []).append(one)
         probe = self._probe(order.lost, order.to)
-        lacking: list[list[Kept]] = []
+        again: list[Kept] = []
         copied: list[Copied] = []
         reached: dict[Key, Offset] = {}
         for key, records in kept.items():
             end = _end(view, order, key)
             copy, tolerance = probe.tail(key, records, end)
             lacks, has = missing(records, copy, tolerance)
-            lacking.append(lacks)
+            again += lacks
             for one, at in has:
                 if not one.acknowledged:
                     copied.append(Copied(one, probe.origin_offset(key, at)))
@@ -179,8 +173,8 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        self.replay = Replay(order.epoch, sum(map(len, lacking)), lost)
-        again = in_order([*lacking, unsent])
+        self.replay = Replay(order.epoch, len(again), lost)
+        again = in_turn([*again, *unsent])
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,

@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from clientlib.io.kafka import Threads, helper_conf, reader, stable_end
-from clientlib.protocol.errors import RecordFormatError
+from clientlib.protocol.errors import ConfigurationError, RecordFormatError
 from clientlib.protocol.records import TooNewError
 from clientlib.protocol.state import View, fold, merge
 from clientlib.protocol.types import ClusterAlias
@@ -87,7 +87,7 @@ class StateWatch:
 
     @property
     def too_new(self) -> bool:
-        """Say whether a record needs a newer client: this one stops, and keeps its position."""
+        """Say whether a record needs a newer client, or other settings: this one stops."""
         return any(feed.too_new for feed in self._feeds.values())
 
     def listen(self, listener: Listener) -> None:
@@ -140,10 +140,17 @@ class StateWatch:
 
     def _apply(self, feed: _Feed, alias: str, key: bytes | None, value: bytes | None) -> View:
         try:
-            return fold(feed.view, self._scope, [(key, value)])
+            view = fold(feed.view, self._scope, [(key, value)])
+            if view.state is not None:
+                self._settings.named(view.state.activated)
+            return view  # noqa: TRY300 - an else would hide that both steps may fail
         except TooNewError:
             if not feed.too_new:
                 log.exception("%s: clients of this version must stop writing", alias)
+            feed.too_new = True
+        except ConfigurationError:
+            if not feed.too_new:
+                log.exception("%s: clients with these settings must stop", alias)
             feed.too_new = True
         except RecordFormatError:
             log.exception("%s: a record of the state topic was ignored", alias)

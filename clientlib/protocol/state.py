@@ -53,6 +53,11 @@ class State:
         return self.epochs[-2].cluster if unplanned else None
 
     @property
+    def activated(self) -> frozenset[ClusterAlias]:
+        """Every cluster that has been active: the origins of the scope's records."""
+        return frozenset(epoch.cluster for epoch in self.epochs)
+
+    @property
     def epoch(self) -> Epoch:
         """The current epoch."""
         return self.epochs[-1]

@@ -42,7 +42,8 @@ class Expected:
 
     ``topics`` limits it to some logical topics (None: all of them), ``since`` to records sent at
     that time or later (for a group that began at ``latest``). ``but``: records, by producer and
-    sequence number, that a lost cluster held alone and whose producer died too.
+    sequence number, that a lost cluster held alone and whose producer died too, or that came late
+    and are not wanted by the group.
     """
 
     group: str

@@ -47,7 +47,10 @@ def _skipped_by(history: History, name: str, expected: Expected | None) -> Itera
     if not missing:
         return
     bounds = _bounds(history, name, {acked.producer for acked in missing})
+    unwanted = expected.but if expected is not None else frozenset()
     for acked in missing:
+        if (acked.producer, acked.seq) in unwanted:
+            continue
         bound = bounds.get((acked.producer, acked.topic, acked.partition))
         if bound is None or bound[1].seq < acked.seq:
             continue

@@ -232,6 +232,7 @@ def config(settings: Settings) -> Document:
         "file": settings.origin,
         "digest": settings.digest,
         "clusters": {a: redacted(cluster.client) for a, cluster in settings.clusters.items()},
+        "retired": list(settings.retired),
         "flows": [f"{source}->{target}" for source, target in settings.flows],
         "replication": {"policy": settings.policy, "separator": settings.separator},
         "scopes": {

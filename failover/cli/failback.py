@@ -1,5 +1,6 @@
 """`failover failback`: a planned switch to the cluster that was active before."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ def failback(
     if not target:
         snapshot = call.snapshot(settings)
         guards.active(snapshot)
-        target = previous(snapshot.view.state)
+        target = previous(snapshot.view.state, settings.aliases)
     request = SwitchRequest(
         scope=call.scope,
         to=target,
@@ -54,15 +55,20 @@ def failback(
     go(call, settings, request, dry_run=dry_run, yes=yes)
 
 
-def previous(state: State | None) -> str:
+def previous(state: State | None, aliases: Iterable[str]) -> str:
     """Return the cluster that was active before the current one.
 
-    Raises RefusedError when the scope has never been switched.
+    Where only retired ones were, it is the standby, if there is but one. Raises RefusedError when
+    the scope has never been switched.
     """
-    others = [e.cluster for e in state.epochs if e.cluster != state.active] if state else []
+    known = tuple(aliases)
+    before = [e.cluster for e in state.epochs if e.cluster != state.active] if state else []
+    others = [cluster for cluster in before if cluster in known]
+    standbys = [alias for alias in known if state and alias != state.active]
+    if before and not others and len(standbys) == 1:
+        return standbys[0]
     if not others:
-        raise RefusedError(
-            "there is nothing to go back to: the scope has never been switched",
-            "failover switch --to ALIAS",
-        )
+        never = "the scope has never been switched"
+        why = "no cluster of the file was active before" if before else never
+        raise RefusedError(f"there is nothing to go back to: {why}", "failover switch --to ALIAS")
     return others[-1]

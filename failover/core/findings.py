@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from clientlib.settings import Settings
 from failover.core.result import Finding, Severity, SwitchRequest
-from failover.core.rules import control, groups, mirror, survivors
+from failover.core.rules import control, groups, mirror, retired, survivors
 from failover.core.rules.case import Rule, case
 from failover.core.snapshot import Snapshot
 
@@ -22,12 +22,15 @@ RULES: tuple[Rule, ...] = (
     *control.RULES,
     *survivors.RULES,
     *mirror.RULES,
+    *retired.RULES,
     *groups.RULES,
 )
 """Every rule, clusters and control plane first, then flows and topics, then groups and clients."""
 
 # What is wrong with the facts themselves cannot be waved through.
-NEVER_IGNORED = frozenset({"not-initialised", "wrong-cluster", "cluster-unreachable"})
+NEVER_IGNORED = frozenset(
+    {"not-initialised", "wrong-cluster", "cluster-unreachable", "retired-unread"}
+)
 
 NEEDED_IN_AN_EMERGENCY = frozenset(
     {

@@ -146,11 +146,18 @@ def ledger_of(run: Run, known: View) -> dict[str, dict[int, ClosedEpoch]]:
     """
     result = {topic: dict(rows) for topic, rows in known.ledger.items()}
     added = [(t, row) for t, rows in run.owed.items() for row in rows]
-    added += list(closed_epochs(run, known).items())
-    for topic, row in added:
-        into = result.setdefault(topic, {})
-        into[row.epoch.counter] = _joined(topic, into.get(row.epoch.counter), row)
+    _add(result, added)
+    # an older end that was found out on the way may be where the closed epoch begins
+    _add(result, closed_epochs(run, replace(known, ledger=result)).items())
     return result
+
+
+def _add(
+    ledger: dict[str, dict[int, ClosedEpoch]], rows: Iterable[tuple[str, ClosedEpoch]]
+) -> None:
+    for topic, row in rows:
+        into = ledger.setdefault(topic, {})
+        into[row.epoch.counter] = _joined(topic, into.get(row.epoch.counter), row)
 
 
 def _joined(topic: str, old: ClosedEpoch | None, new: ClosedEpoch) -> ClosedEpoch:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias
-from failover.core import journal
+from failover.core import journal, standing
 from failover.core.machine import CLOSED, PHASES, Run, RunPhase
 from failover.core.result import (
     ExitCode,
@@ -240,19 +240,7 @@ def _rogue_writers(run: Run) -> Iterable[Finding]:
 
 def _diverged(run: Run) -> Iterable[Finding]:
     if run.cause == "diverged":
-        yield diverged(run.target, run.detail)
-
-
-def diverged(cluster: ClusterAlias, what: str) -> Finding:
-    """Return the finding of a returned cluster whose logs contradict the ledger."""
-    return Finding(
-        id="diverged",
-        severity=Severity.BLOCK,
-        subject=f"cluster {cluster}",
-        what=what,
-        reason="its disk lost or replaced records, so recorded offsets mean other records there",
-        remedy=f"empty {cluster} and initialise it under a new alias, or restore its disk",
-    )
+        yield standing.diverged(f"cluster {run.target}", run.target, run.detail)
 
 
 def _message(run: Run) -> str:

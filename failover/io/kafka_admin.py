@@ -71,6 +71,7 @@ _NOT_READY = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._NOENT,  # noqa: SLF001 - as above: no partition has a leader
     }
 )
 _QUIET = logging.getLogger("failover.kafka")

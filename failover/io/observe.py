@@ -72,7 +72,7 @@ class Observer:
     def __init__(self, settings: Settings, scope: str, *, timeout_s: float = 5.0) -> None:
         self._settings = settings
         self._scope = settings.scope(scope)
-        self.naming = Naming(DefaultReplicationPolicy(settings.separator), settings.aliases)
+        self.naming = Naming(DefaultReplicationPolicy(settings.separator), settings.origins)
         self._timeout_s = timeout_s
         self._admins = {
             alias: ClusterAdmin(cluster, timeout_s) for alias, cluster in settings.clusters.items()
@@ -98,7 +98,8 @@ class Observer:
         """Observe all clusters now, but those that are not to be asked.
 
         Raises RecordFormatError when the control topics hold what this version must not act on,
-        ConfigurationError when a cluster refuses our settings.
+        ConfigurationError when a cluster refuses our settings, or an epoch is of one that the
+        settings do not name.
         """
         at_ms = int(time.time() * 1000)
         asked = [alias for alias in self._admins if alias not in without]
@@ -108,6 +109,8 @@ class Observer:
             observed[alias] = _Observed(gone, {}, {})
         clusters = {alias: one.cluster for alias, one in observed.items()}
         view = merge(cluster.view for cluster in clusters.values())
+        if view.state is not None:
+            self._settings.named(view.state.activated)
         return Snapshot(
             scope=self._scope.name,
             at_ms=at_ms,

@@ -20,6 +20,7 @@ _SETTLING = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - confluent-kafka's public constants begin so
+        KafkaError._NOENT,  # noqa: SLF001 - as above: no leaders found
     }
 )
 

@@ -20,6 +20,15 @@ _BATCH = 2000
 _SETTLE_S = 0.3
 
 
+_MISSING = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - confluent-kafka's public constants begin so
+        KafkaError._NOENT,  # noqa: SLF001 - as above; "no leaders found", also of a topic that is
+    }
+)
+
+
 class TopicTail:
     """One partition's reader. Not connected before the first read; safe for several threads.
 
@@ -105,9 +114,9 @@ class TopicTail:
         try:
             return leader()(self._ask_end)
         except RemoteError as error:
-            if code_of(error) in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - public
-                return 0
-            raise
+            if code_of(error) not in _MISSING or self._partition.topic in self._admin.partitions():
+                raise
+            return 0
 
     def _ask_end(self) -> int:
         """Return the last stable offset, once what is being committed right now has settled.

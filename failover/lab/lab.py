@@ -282,6 +282,21 @@ class Lab:
             self._layout = replace(self._layout, mm2_overrides=dict(overrides))
             write_atomically(self._directory / _STATE, settings.dump_layout(self._layout))
 
+    def rebuild(self, alias: str, *, to: str = "", same_id: bool = False) -> None:
+        """Replace a cluster that does not run by an empty one; ``to`` is its new alias.
+
+        Kafka's own id of it is another one, unless ``same_id``: a disk that was formatted anew.
+        MirrorMaker 2 hears of a new alias when it starts.
+        """
+        with exclusive(self._directory / ".lock"):
+            if self._process(alias).alive:
+                raise ConfigurationError(f"{alias} runs; end it first with `failover lab kill`")
+            old = self._layout.broker(alias).cluster_id
+            ident = old if same_id else settings.cluster_id(uuid.uuid4().bytes)
+            self._layout = settings.rebuilt(self._layout, alias, to or alias, ident)
+            write_atomically(self._directory / _STATE, settings.dump_layout(self._layout))
+            shutil.rmtree(self._directory / alias)
+
     def kill(self, name: str) -> None:
         """SIGKILL: the process loses what it did not write, and returns nothing to anyone."""
         self._managed(name).kill()

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
 from typing import Any
 
@@ -69,6 +69,15 @@ class Layout:
         raise ConfigurationError(
             f"the lab has no cluster {alias!r}; it has {', '.join(self.aliases)}"
         )
+
+
+def rebuilt(layout: Layout, alias: str, to: str, ident: str) -> Layout:
+    """Return the layout with a cluster replaced by another one, called ``to``, on its ports."""
+    old = layout.broker(alias)
+    aliases = [to if name == alias else name for name in layout.aliases]
+    check_aliases(aliases, mm2=layout.mm2)
+    new = replace(old, alias=to, cluster_id=ident)
+    return replace(layout, brokers=tuple(new if b is old else b for b in layout.brokers))
 
 
 def check_aliases(aliases: Sequence[str], *, mm2: bool) -> None:

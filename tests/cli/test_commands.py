@@ -257,7 +257,8 @@ def test_failback_goes_to_the_last_other_cluster(snapshot: Snapshot) -> None:
     state = snapshot.view.state
     assert state is not None
     epochs = (*state.epochs, (2, "RIGHT"), (3, "THIRD"), (4, "LEFT"))
-    assert previous(replace(state, epochs=tuple(type(state.epoch)(*e) for e in epochs))) == "THIRD"
+    there = replace(state, epochs=tuple(type(state.epoch)(*e) for e in epochs))
+    assert previous(there, ("LEFT", "RIGHT", "THIRD")) == "THIRD"
 
 
 # -- switch -------------------------------------------------------------------------------------

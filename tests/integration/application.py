@@ -4,6 +4,7 @@ Each application has a control plane, scope, topics and groups of its own, so th
 lab do not see each other.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ class Consuming(threading.Thread):
         self.error: BaseException | None = None
         self.count = 0
         self.seen: dict[tuple[str, int], int] = {}
+        self.late: set[tuple[str, int]] = set()
         self.late_errors: list[Exception] = []
         classic = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
         if settings.get("group.protocol") == "consumer":
@@ -192,6 +194,8 @@ class Consuming(threading.Thread):
                 message.key().decode(), time.monotonic(),
             )
         )  # fmt: skip
+        if place is not None and place.late:
+            self.late.add((producer, int(seq)))
         self.count += 1
         self.seen[topic, partition] = offset + 1
         every = {"message": 1, "batch": 50, "rare": 1000}.get(self.commit_mode)
@@ -299,11 +303,8 @@ class Application:
         self.senders: list[Process] = []
         self.active = "LEFT"
         self.epoch = 1
-        self.config = str(self._write_config(directory))
-        self.settings: Settings = load(self.config)
-        self.admins = {
-            alias: AdminClient({"bootstrap.servers": lab.bootstrap(alias)}) for alias in lab.aliases
-        }
+        self.directory = directory
+        self.reconfigure()
         for alias in lab.aliases:
             self.create_topic(alias, self.topic)
         if init:
@@ -312,12 +313,22 @@ class Application:
                 assert begun.exit_code == 0, begun
             self.note_epoch()
 
-    def _write_config(self, directory: Path) -> Path:
+    def reconfigure(self, **more: Any) -> None:
+        """Write failover.yaml for the clusters that the lab has now, with more of its keys."""
+        self.config = str(self._write_config(more))
+        self.settings: Settings = load(self.config)
+        self.admins = {
+            alias: AdminClient({"bootstrap.servers": self.lab.bootstrap(alias)})
+            for alias in self.lab.aliases
+        }
+
+    def _write_config(self, more: Mapping[str, Any]) -> Path:
         body = yaml.safe_load(self.lab.config_path.read_text())
         body["control"] = {"prefix": f"fo-{self.tag}", "state_partitions": 1}
         pattern = f".*{self.tag}.*"
         body["scopes"] = {"default": {"topics": [pattern], "groups": [pattern]}}
-        path = directory / f"failover-{self.tag}.yaml"
+        body |= more
+        path = self.directory / f"failover-{self.tag}.yaml"
         path.write_text(yaml.safe_dump(body))
         return path
 
@@ -374,6 +385,8 @@ class Application:
             member.stopping.set()  # type: ignore[attr-defined]  # both kinds have it
         for member in chosen:
             member.join(60)
+            if member.is_alive():
+                faulthandler.dump_traceback()  # where it hangs
             assert not member.is_alive(), f"{member.name} does not stop"
 
     def wait_flowing(self, timeout_s: float = 60) -> None:

@@ -1,24 +1,25 @@
 """Unplanned switches of a living application: the active cluster is killed under load."""
 
 import logging
+import os
 import random
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from application import Application, tool
-from confluent_kafka import Producer
+from disaster import complete, give_up_left, rejoin, switched, work_on, work_on_up_to
 
 from clientlib.protocol.state import merge
-from failover.checkers import Verdict
-from failover.core.result import ExitCode, RunResult
+from failover.core.result import ExitCode
 from failover.engine import connect
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.unplanned")
+
+ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "2"))
 
 
 @pytest.fixture
@@ -28,45 +29,28 @@ def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
     found.close()
 
 
-def work_on(seconds: float) -> None:
-    """Let the application work for a while: the load is the scenario, nothing is awaited."""
-    time.sleep(seconds)
-
-
-def switched(result: RunResult) -> None:
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
-
-
-def give_up_left(app: Application) -> RunResult:
-    """Kill LEFT at a random moment under load, and go on at RIGHT."""
-    moment = random.random()
-    log.info("LEFT is killed after another %.3f s", moment)
-    work_on(moment)
-    app.lab.kill("LEFT")
-    result = app.emergency("RIGHT")
-    switched(result)
-    return result
-
-
-def test_left_is_killed_under_load_comes_back_and_takes_over_again(app: Application) -> None:
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+def test_left_is_killed_at_random_moments_comes_back_and_takes_over_again(
+    app: Application, chance: random.Random
+) -> None:
+    """As often as ``FAILOVER_ROUNDS`` says."""
     app.produce(2, rate=500)
     app.consume(3, commit="batch")
     app.wait_flowing()
-    try:
-        give_up_left(app)
-        work_on(1.0)
-    finally:
-        app.lab.start("LEFT")
-    switched(app.switch("LEFT", retry_s=120))
-    work_on(1.0)
+    for number in range(ROUNDS):
+        try:
+            lost = give_up_left(app, chance)
+            log.info("round %d: given up %s", number + 1, lost.measured)
+            work_on_up_to(2.0, chance)
+        finally:
+            app.lab.start("LEFT")
+        work_on_up_to(1.0, chance)
+        back = app.switch("LEFT", retry_s=120)
+        switched(back)
+        log.info("round %d: back %s", number + 1, back.measured)
     verdict = app.finish()
+    log.info("%d rounds: %s", ROUNDS, verdict.to_json())
     assert verdict.ok, verdict.to_json()
-
-
-def complete(verdict: Verdict) -> None:
-    """Nothing is lost or out of order; repeats are for the scenario to judge."""
-    bad = (verdict.lost, verdict.skipped, verdict.reordered, verdict.phantoms)
-    assert bad == (0, 0, 0, 0), verdict.to_json()
 
 
 def test_consumers_are_killed_together_with_left_and_others_start_afresh(app: Application) -> None:
@@ -104,14 +88,12 @@ def test_a_producer_is_killed_too_and_its_last_records_are_late_not_lost(app: Ap
         switched(app.emergency("RIGHT"))
     finally:
         app.lab.start("LEFT")
-    with connect(app.settings) as orchestrator:
-        back = orchestrator.rejoin("LEFT")
+    back = rejoin(app)
     assert (back.exit_code, back.changed) == (ExitCode.OK, True), back
     log.info("rejoined: %s", back.message)
     assert back.measured["late"] > 0, back
     assert back.measured["replayed"] > 0, back
-    with connect(app.settings) as orchestrator:
-        assert not orchestrator.rejoin("LEFT").changed
+    assert not rejoin(app).changed
     switched(app.switch("LEFT", retry_s=120))
     verdict = app.finish()
     complete(verdict)
@@ -137,19 +119,20 @@ def test_left_is_paused_and_what_it_takes_after_the_switch_is_not_given_twice(
     assert verdict.ok, verdict.to_json()
 
 
-def test_right_dies_too_and_left_is_activated_by_emergency(app: Application) -> None:
+def test_right_dies_too_and_left_is_activated_by_emergency(
+    app: Application, chance: random.Random
+) -> None:
     app.produce(2, rate=200)
     app.consume(2, commit="batch")
     app.wait_flowing()
     try:
-        give_up_left(app)
+        give_up_left(app, chance)
         work_on(0.5)
     finally:
         app.lab.start("LEFT")
-    with connect(app.settings) as orchestrator:
-        assert orchestrator.rejoin("LEFT").exit_code == ExitCode.OK
+    assert rejoin(app).exit_code == ExitCode.OK
     app.wait_flowing()
-    work_on(random.random())
+    work_on_up_to(1.0, chance)
     app.lab.kill("RIGHT")
     try:
         switched(app.emergency("LEFT"))
@@ -160,57 +143,22 @@ def test_right_dies_too_and_left_is_activated_by_emergency(app: Application) -> 
     assert verdict.ok, verdict.to_json()
 
 
-def recreate(app: Application, records: int) -> None:
-    """Delete the application's topic on LEFT, and write other records into a new one."""
-    for future in app.admins["LEFT"].delete_topics([app.topic]).values():
-        future.result(20)
-    wait_until(
-        lambda: app.topic not in app.admins["LEFT"].list_topics(timeout=5).topics,
-        timeout_s=30,
-        what="the topic is not gone",
-    )
-    app.create_topic("LEFT", app.topic)
-    other = Producer({"bootstrap.servers": app.lab.bootstrap("LEFT")})
-    for number in range(records):
-        other.produce(app.topic, f"other {number}", str(number))
-        other.poll(0)
-    assert other.flush(30) == 0
-
-
-def test_a_topic_that_is_empty_or_holds_fewer_or_more_other_records_is_diverged(
-    app: Application,
+def test_the_tool_dies_at_several_steps_of_an_emergency_and_is_resumed(
+    app: Application, chance: random.Random
 ) -> None:
-    app.produce(1, rate=300)
-    app.consume(1, commit="batch")
-    app.wait_flowing()
-    try:
-        give_up_left(app)
-    finally:
-        app.lab.start("LEFT")
-    for records in (0, 5, 50_000):
-        recreate(app, records)
-        with connect(app.settings) as orchestrator:
-            back = orchestrator.rejoin("LEFT")
-        assert back.exit_code == ExitCode.REFUSED, (records, back)
-        assert [f.id for f in back.findings] == ["diverged"], (records, back)
-    app.note_epoch_of("LEFT")
-    with connect(app.settings) as orchestrator:
-        refused = orchestrator.switch(app.request("LEFT", timeout_s=10.0))
-    assert (refused.exit_code, refused.changed) == (ExitCode.REFUSED, False), refused
-    assert "diverged" in {f.id for f in refused.findings}, refused
-
-
-def test_the_tool_dies_in_the_middle_of_an_emergency_and_is_resumed(app: Application) -> None:
     """Before the intent it is undone and asked for again, after it completed."""
+    undone = chance.choice(["prepare", "close", "settle"])
+    completed_from = chance.choice(["commit", "move", "verify"])
+    log.info("the tool is killed at %s, then at %s", undone, completed_from)
     app.produce(1, rate=200)
     app.consume(2, commit="batch")
     app.wait_flowing()
     app.lab.kill("LEFT")
     try:
-        died = tool(app, "RIGHT", "settle", "SIGKILL", "--emergency")
+        died = tool(app, "RIGHT", undone, "SIGKILL", "--emergency")
         assert died.returncode == -signal.SIGKILL, died.stderr
         app.note_epoch_of("RIGHT")
-        died = tool(app, "RIGHT", "commit", "SIGKILL", "--emergency")
+        died = tool(app, "RIGHT", completed_from, "SIGKILL", "--emergency")
         assert died.returncode == -signal.SIGKILL, died.stderr
         with connect(app.settings) as orchestrator:
             completed = orchestrator.resume()

@@ -676,6 +676,13 @@ def test_what_a_lost_cluster_held_alone_and_whose_producer_died_is_not_expected(
     assert (seqs(lost(history, ["g"])), seqs(lost(history, [alone]))) == ([1], [])
 
 
+def test_a_late_record_that_a_group_does_not_want_is_not_skipped() -> None:
+    """It passes over some of the tail; whatever else is missing before a later record is told."""
+    history = unplanned(*written(0, 1, 2, 3), got(0, 1.0), got(3, 1.1))
+    choosy = Expected("g", but=frozenset({("p", 1)}))
+    assert (seqs(skipped(history, ["g"])), seqs(skipped(history, [choosy]))) == ([1, 2], [2])
+
+
 def test_a_producer_that_has_not_heard_of_the_loss_may_write_to_the_lost_cluster() -> None:
     other = [sent(0, 6.5, producer="q"), acked(0, 6.6, producer="q", cluster="RIGHT")]
     unaware = [*other, sent(0, 7.0), acked(0, 7.1)]

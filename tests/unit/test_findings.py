@@ -35,6 +35,7 @@ SETTINGS = parse(
             "LEFT": {"bootstrap.servers": "left:9092"},
             "RIGHT": {"bootstrap.servers": "right:9092"},
         },
+        "retired": ["OLD"],
         "scopes": {"default": {"topics": ["orders", ".*-changelog"]}},
     },
     environ={},
@@ -209,6 +210,29 @@ def run(phase: RunPhase = RunPhase.COPYING, ident: str = "r1") -> Change:
         return view(journal={ident: {1: entry}})(snapshot)
 
     return apply
+
+
+def fresh(snapshot: Snapshot) -> Snapshot:
+    """The topic is so new that no epoch has held records of it."""
+    return view(ledger={})(snapshot)
+
+
+def retired(read: bool) -> Change:
+    """OLD was active first; its copy is on LEFT alone, and the group has read it or not."""
+
+    def change(snapshot: Snapshot) -> Snapshot:
+        epochs = (Epoch(1, "OLD"), Epoch(2, "LEFT"))
+        row = ClosedEpoch(epochs[0], {"LEFT": {0: 40, 1: 50}})
+        snapshot = view(ledger={"orders": {1: row}})(state(epochs=epochs, unplanned=(2,))(snapshot))
+        copy = {"OLD__orders": topic(40, 50), "RIGHT__orders": topic(0, 0)}
+        snapshot = topics("LEFT", **copy)(topics("RIGHT", orders=topic(0, 0))(snapshot))
+        billing = snapshot.clusters["LEFT"].groups["billing"]
+        token = encode(Token(2, "LEFT"))
+        more = {Partition("OLD.orders", n): Commit(end, token) for n, end in ((0, 40), (1, 50))}
+        commits = {**billing.commits, **(more if read else {})}
+        return groups("LEFT", billing=replace(billing, commits=commits))(snapshot)
+
+    return change
 
 
 def held_from(**oldest: Oldest) -> Change:
@@ -451,7 +475,16 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         TO_RIGHT,
         {"late-records-pending:warn"},
     ),
+    ("retired, read", retired(read=True), TO_RIGHT, set()),
+    ("retired, not read", retired(read=False), TO_RIGHT, {"retired-unread:block"}),
     ("recreated", topics("RIGHT", orders=topic(0, 0)), TO_RIGHT, {"diverged:block"}),
+    ("gone", topics("RIGHT", orders=None), TO_RIGHT, {"diverged:block", "topic-missing:warn"}),
+    (
+        "came back empty",
+        lambda s: topics("RIGHT", orders=None)(given_up()(s)),
+        TO_RIGHT,
+        {"diverged:block", "cluster-returned:warn", "topic-missing:warn"},
+    ),
     ("copy recreated", topics("LEFT", RIGHT__orders=topic(39, 50)), None, {"diverged:block"}),
     (
         "streams",
@@ -468,13 +501,13 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
     ("absent there", on("RIGHT", groups={}), TO_RIGHT, {"group-not-stable:block"}),
     (
         "absent where its topic is missing",
-        lambda s: topics("RIGHT", orders=None)(on("RIGHT", groups={})(s)),
+        lambda s: fresh(topics("RIGHT", orders=None)(on("RIGHT", groups={})(s))),
         TO_RIGHT,
         {"topic-missing:warn"},
     ),
     (
         "missing, nobody subscribes",
-        lambda s: topics("RIGHT", orders=None)(on("LEFT", clients={})(s)),
+        lambda s: fresh(topics("RIGHT", orders=None)(on("LEFT", clients={})(s))),
         TO_RIGHT,
         {"topic-missing:info"},
     ),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from clientlib.core.replay_buffer import Kept, ReplayBuffer, in_order, steadied
+from clientlib.core.replay_buffer import Kept, ReplayBuffer
 from clientlib.io.copies import CopyProbe
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 
@@ -68,27 +68,3 @@ def test_a_topic_that_the_mirror_has_not_created_yet_lacks_everything() -> None:
 def test_a_copy_that_cannot_be_read_does_not_count_as_empty() -> None:
     with pytest.raises(KafkaException):
         probe_of(KafkaError.TOPIC_AUTHORIZATION_FAILED).tail(("T", 0), [kept(0)], 5)
-
-
-def unacked(value: bytes, at_ms: int, partition: int = 0, *, guessed: bool = True) -> Kept:
-    """Return a record that the dead cluster never acknowledged."""
-    return Kept("T", partition, None, value, b"k", at_ms, None, print, guessed)
-
-
-def test_a_time_that_was_guessed_late_on_a_busy_machine_is_corrected_by_the_next_record() -> None:
-    """Else the copy's record is not recognised, and it and all behind it are written twice."""
-    records = [unacked(b"1", 1000), unacked(b"2", 1040), unacked(b"3", 1001), unacked(b"4", 1005)]
-    assert [one.at_ms for one in steadied(records)] == [1000, 1001, 1001, 1005]
-
-
-def test_a_time_that_the_application_gave_is_neither_corrected_nor_does_it_correct() -> None:
-    records = [unacked(b"1", 1000), unacked(b"2", 7, guessed=False), unacked(b"3", 1001)]
-    assert steadied(records) == records
-
-
-def test_records_are_written_again_in_their_partition_s_order_though_their_times_fall() -> None:
-    """Seen when LEFT was killed under load: a record overtook the one before it in the replay."""
-    falling = [unacked(b"1", 30), unacked(b"2", 10), unacked(b"3", 20), unacked(b"4", 40)]
-    other = [unacked(b"a", 5, 1), unacked(b"b", 35, 1)]
-    found = [one.value for one in in_order([falling, other])]
-    assert found == [b"a", b"1", b"2", b"3", b"b", b"4"]

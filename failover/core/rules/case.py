@@ -119,7 +119,7 @@ Rule: TypeAlias = Callable[[Case], Iterator[Finding]]
 
 def case(snapshot: Snapshot, settings: Settings, request: SwitchRequest | None) -> Case:
     """Return the case that the rules judge."""
-    naming = Naming(DefaultReplicationPolicy(settings.separator), settings.aliases)
+    naming = Naming(DefaultReplicationPolicy(settings.separator), settings.origins)
     return Case(snapshot, settings, naming, request)
 
 

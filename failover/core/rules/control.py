@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from clientlib.protocol.clients import Client, Registration
+from failover.core import standing
 from failover.core.journal import unfinished
 from failover.core.result import Finding, Severity
 from failover.core.rules.case import Case, Rule, listed
@@ -55,14 +56,7 @@ def wrong_cluster(case: Case) -> Iterator[Finding]:
     known = case.state.clusters if case.state else {}
     for alias, cluster in case.snapshot.clusters.items():
         if cluster.reachable and known.get(alias, cluster.cluster_id) != cluster.cluster_id:
-            yield Finding(
-                "wrong-cluster",
-                Severity.BLOCK,
-                f"cluster {alias}",
-                f"Kafka's cluster id is {cluster.cluster_id}, recorded was {known[alias]}",
-                "offsets of the ledger mean nothing on another cluster",
-                f"correct bootstrap.servers of {alias}; a rebuilt cluster needs a new alias",
-            )
+            yield standing.wrong_cluster(alias, cluster.cluster_id, known[alias])
 
 
 def cluster_unreachable(case: Case) -> Iterator[Finding]:

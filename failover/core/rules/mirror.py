@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.types import ClusterAlias, Offset
+from failover.core import standing
 from failover.core.result import Finding, Severity
 from failover.core.rules.case import Case, Rule, listed
-from failover.core.snapshot import FlowSnapshot
+from failover.core.snapshot import ClusterSnapshot, FlowSnapshot
 
 HEARTBEAT_LIMIT_MS = 10_000
 LAG_LIMIT_RECORDS = 10_000
@@ -232,26 +234,28 @@ def _beyond(topic: str, alias: ClusterAlias, beyond: dict[int, int], *, been: bo
 
 
 def diverged(case: Case) -> Iterator[Finding]:
-    """A log is shorter than the ledger says: it was recreated or truncated."""
+    """A log is shorter than the ledger says, or gone: it was recreated, truncated or lost."""
     for topic, epochs in sorted(case.snapshot.view.ledger.items()):
+        if not _stands(case, topic):
+            continue
         for cluster in case.involved:
-            short = [
-                f"{name}[{number}] ends at {log.ends[number]:,}, recorded is {end:,}"
-                for entry in epochs.values()
-                if (name := case.naming.log_name(entry.epoch.cluster, topic, cluster.alias))
-                and (log := cluster.topics.get(name)) is not None
-                for number, end in entry.ends.get(cluster.alias, {}).items()
-                if number < log.partitions and log.ends[number] < end
-            ]
+            short = [text for row in epochs.values() for text in _short(case, topic, row, cluster)]
             if short:
-                yield Finding(
-                    "diverged",
-                    Severity.BLOCK,
-                    f"topic {topic} on {cluster.alias}",
-                    listed(short, 3),
-                    "the topic was recreated or truncated: recorded offsets mean other records now",
-                    "restore the topic, or leave it out of the scope",
-                )
+                subject = f"topic {topic} on {cluster.alias}"
+                yield standing.diverged(subject, cluster.alias, listed(short, 3))
+
+
+def _stands(case: Case, topic: str) -> bool:
+    """Say whether the topic was not simply deleted: the active cluster has it, or cannot say."""
+    active = case.snapshot.clusters.get(case.active)
+    return topic in (active.topics if active and active.reachable else case.logical_topics)
+
+
+def _short(case: Case, topic: str, row: ClosedEpoch, cluster: ClusterSnapshot) -> Iterator[str]:
+    name = case.naming.log_name(row.epoch.cluster, topic, cluster.alias)
+    log = cluster.topics.get(name)
+    ends = dict(enumerate(log.ends)) if log is not None else None
+    return standing.shortened(row, cluster.alias, name, ends)
 
 
 def streams_internal_topics(case: Case) -> Iterator[Finding]:

@@ -1,0 +1,69 @@
+"""What scenarios of lost clusters share: moments, commands that must succeed, verdicts."""
+
+import logging
+import random
+import time
+
+from application import Application
+
+from failover.checkers import Verdict
+from failover.core.result import ExitCode, RunResult
+from failover.engine import connect
+from failover.lab.processes import wait_until
+
+log = logging.getLogger("tests.disaster")
+
+
+def work_on(seconds: float) -> None:
+    """Let the application work for a while: the load is the scenario, nothing is awaited."""
+    time.sleep(seconds)
+
+
+def work_on_up_to(seconds: float, chance: random.Random) -> None:
+    """Let the application work until a random moment."""
+    moment = chance.uniform(0, seconds)
+    log.info("going on for %.3f s", moment)
+    work_on(moment)
+
+
+def switched(result: RunResult) -> None:
+    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+
+
+def give_up_left(app: Application, chance: random.Random) -> RunResult:
+    """Kill LEFT at a random moment under load, and go on at RIGHT."""
+    work_on_up_to(1.0, chance)
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    switched(result)
+    return result
+
+
+def back_and_forth(app: Application, *targets: str) -> None:
+    for to in targets:
+        switched(app.switch(to, retry_s=120))
+        work_on(0.5)
+
+
+def ask_for(app: Application, to: str) -> RunResult:
+    """Ask for a switch until a cluster that has just started can answer."""
+    results: list[RunResult] = []
+
+    def answered() -> bool:
+        with connect(app.settings) as orchestrator:
+            results.append(orchestrator.switch(app.request(to, timeout_s=10.0)))
+        return results[-1].exit_code != ExitCode.UNREACHABLE
+
+    wait_until(answered, timeout_s=60, what=f"{to} is not ready for an answer")
+    return results[-1]
+
+
+def rejoin(app: Application, alias: str = "LEFT") -> RunResult:
+    with connect(app.settings) as orchestrator:
+        return orchestrator.rejoin(alias)
+
+
+def complete(verdict: Verdict) -> None:
+    """Nothing is lost or out of order; repeats are for the scenario to judge."""
+    bad = (verdict.lost, verdict.skipped, verdict.reordered, verdict.phantoms)
+    assert bad == (0, 0, 0, 0), verdict.to_json()
