@@ -28,13 +28,15 @@ class Kept(NamedTuple):
     """A record that was handed over, as its report tells it, and what the report leaves out.
 
     ``timestamp``: the application's own, or when it was produced (ms); None: as the report says.
-    ``report``: whom to tell, for a record that was never acknowledged.
+    ``report``: whom to tell, for a record that was never acknowledged. ``unit``: the number of the
+    chunk that it came in, for a transactional producer its transaction.
     """
 
     message: Any
     headers: Headers | None = None
     timestamp: int | None = None
     report: Any = None
+    unit: int = 0
 
     @property
     def key(self) -> Key:
@@ -75,6 +77,7 @@ class _Chunk:
     kept: list[Any]
     size: int
     lasts: dict[Key, Offset]
+    number: int
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class ReplayBuffer:
     _chunks: deque[_Chunk] = field(default_factory=deque)
     _given_up: list[_GivenUp] = field(default_factory=list)
     _keys: set[Key] = field(default_factory=set)
+    _number: int = 0
 
     @property
     def at_risk(self) -> int:
@@ -107,15 +111,20 @@ class ReplayBuffer:
 
     def gather(self, now: float) -> None:
         """Make a chunk of what has been reported since the last call, and hold the bounds."""
-        kept = [self.fresh.popleft() for _ in range(len(self.fresh))]
+        self.add([self.fresh.popleft() for _ in range(len(self.fresh))], now)
+
+    def add(self, kept: list[Any], now: float) -> int:
+        """Make a chunk of these, and hold the bounds; returns its number."""
+        self._number += 1
         if kept:
             size = sum(len(_message(one)) for one in kept) + _OVERHEAD * len(kept)
-            self._chunks.append(_Chunk(now, kept, size, self._lasts(kept)))
+            self._chunks.append(_Chunk(now, kept, size, self._lasts(kept), self._number))
             self.size += size
         while self._chunks and (
             self.size > self.most_bytes or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
+        return self._number
 
     def _give_up(self, chunk: _Chunk) -> None:
         self.size -= chunk.size
@@ -157,7 +166,8 @@ class ReplayBuffer:
         found: dict[Key, list[Kept]] = {}
         for chunk in self._chunks:
             for one in chunk.kept:
-                kept = one if isinstance(one, Kept) else Kept(one)
+                unit = chunk.number
+                kept = one._replace(unit=unit) if isinstance(one, Kept) else Kept(one, unit=unit)
                 if kept.message.offset() >= self.replicated.get(kept.key, 0):
                     found.setdefault(kept.key, []).append(kept)
         return found

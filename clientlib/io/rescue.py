@@ -84,16 +84,30 @@ class Replay:
 
 
 class Rescuer:
-    """One producer's replay buffer on real clusters."""
+    """One producer's replay buffer on real clusters.
 
-    def __init__(self, options: ClientOptions, seconds: float, most_bytes: int) -> None:
+    That of a ``transactional`` producer keeps what was committed: a transaction's records count
+    when `committed` says so, and go with `aborted`. `carry` keeps what was being committed.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        seconds: float,
+        most_bytes: int,
+        *,
+        transactional: bool = False,
+    ) -> None:
         self._options = options
         self._lock = threading.Lock()
         self._buffer = ReplayBuffer(seconds, most_bytes)
         self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
         self._warned = 0
         self._found: dict[Key, Offset] = {}
-        self.keep = self._buffer.fresh.append
+        self._transactional = transactional
+        self._current: deque[Any] = deque()
+        self.keep = (self._current if transactional else self._buffer.fresh).append
+        self.carried = 0
         self.returned: deque[Kept] = deque()
         self.replay: Replay | None = None
 
@@ -101,6 +115,24 @@ class Rescuer:
     def at_risk(self) -> int:
         """Acknowledged records that are held no more and not known to be replicated."""
         return self._buffer.at_risk
+
+    def committed(self) -> None:
+        """A transaction was committed: what was kept since the last one is to be replicated."""
+        with self._lock:
+            kept = [self._current.popleft() for _ in range(len(self._current))]
+            if kept:
+                self._buffer.add(kept, time.monotonic())
+
+    def aborted(self) -> None:
+        """A transaction was aborted: nobody is ever to get its records."""
+        self._current.clear()
+        self.returned.clear()
+
+    def carry(self) -> None:
+        """The cluster was lost while it was asked to commit: its records are written again."""
+        with self._lock:
+            kept = [self._current.popleft() for _ in range(len(self._current))]
+            self.carried = self._buffer.add(kept, time.monotonic())
 
     def gather(self) -> None:
         """Take in the reports since the last call, and hold the bounds."""
@@ -150,7 +182,7 @@ class Rescuer:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
         for one in self.returned:
-            kept.setdefault(one.key, []).append(one)
+            kept.setdefault(one.key, []).append(one._replace(unit=self.carried))
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
         copied: list[Copied] = []
@@ -162,13 +194,16 @@ class Rescuer:
             again += lacks
             for one, at in has:
                 if not one.acknowledged:
-                    copied.append(Copied(one, probe.origin_offset(key, at)))
+                    # transaction markers make the distance of the two logs uncertain
+                    offset = None if self._transactional else probe.origin_offset(key, at)
+                    copied.append(Copied(one, offset))
             reached[key] = _EVERYTHING if has else records[0].message.offset() or 0
         with self._lock:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        again.sort(key=lambda one: one.at_ms)  # stable: the order within a partition stays
+        # stable: the order within a partition stays
+        again.sort(key=lambda one: one.unit if self._transactional else one.at_ms)
         self.replay = Replay(order.epoch, len(again), lost)
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
