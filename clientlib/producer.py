@@ -134,6 +134,7 @@ class FailoverProducer(Producer):
             reporting=self._report_as,
             serve=self._serve_held,
             quietly=self._quietly,
+            renew=self._renew,
         )
         return Transactions(desk, self._rescuer, carrier)
 
@@ -360,12 +361,30 @@ class FailoverProducer(Producer):
                 self._reporting = self._target
                 wait = 0 if served else min(left, _POLL_SLICE_S)
                 with self._serving:
-                    served += self._handles[self._target].poll(wait) if self._target else 0
+                    served += self._polled(self._target, wait) if self._target else 0
             else:
                 time.sleep(min(left, _TICK_S))
             served += self._serve_held()
             if served or left <= 0:
                 return served
+
+    def _polled(self, cluster: str, wait: float) -> int:
+        try:
+            return self._handles[cluster].poll(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+            return 0
+
+    def _flushed(self, cluster: str, wait: float) -> None:
+        try:
+            self._handles[cluster].flush(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+
+    def _check_given_up(self, error: KafkaException) -> None:
+        """Leave it to the transactions to say that a handle is given up: it may be made anew."""
+        if self._transactions is None or not error.args[0].fatal():
+            raise error
 
     def origin(self, message: Message) -> Origin | None:
         """Say, inside a delivery callback, which cluster took the record; None when plain."""
@@ -397,7 +416,7 @@ class FailoverProducer(Producer):
                 self._reporting = self._target
                 with self._serving:
                     if self._target:
-                        self._handles[self._target].flush(min(left, _POLL_SLICE_S))
+                        self._flushed(self._target, min(left, _POLL_SLICE_S))
             elif left > 0 and len(self):
                 time.sleep(min(left, 0.005))
             remaining = len(self)
@@ -579,9 +598,9 @@ class FailoverProducer(Producer):
                 self._step()
                 self._rescuer.gather()
                 self._finish_replay()
-                for alias, handle in self._handles.items():
+                for alias in self._handles:
                     if alias != self._target:
-                        handle.poll(0)
+                        self._polled(alias, 0)
             except Exception:
                 log.exception("a turn of the producer's agent failed; taking it again")
 
@@ -612,6 +631,12 @@ class FailoverProducer(Producer):
         if opening:
             self._opened_since = sinces[cluster]
         self._do(opening)
+        if self._transactions is not None and self._transactions.reopen:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        if self._session.stage is Stage.OPEN and self._target and not self._todo:
+            self._do([Open(self._target)])
 
     def _lapsed(self) -> bool:
         """Say whether the registration under which this producer opened has ended."""
@@ -716,20 +741,24 @@ class FailoverProducer(Producer):
 
         What belongs to a transaction that is aborted is reported instead.
         """
-        handle = self._handles[lost]
         counts = self._transactions is None or self._transactions.lost(lost)
         self._rescuing = lost if counts else ""
         try:
             with self._quietly(lost):
-                handle.purge()
-                while len(handle):
-                    handle.poll(0.01)
+                self._renew(lost)
         finally:
             self._rescuing = ""
-        # what it may still have on the wire goes with it
-        self._handles[lost] = Producer(self._conf(lost))
         if self._transactions is not None:
             self._transactions.replaced(lost, keep=counts)
+
+    def _renew(self, cluster: str) -> None:
+        """Make a cluster's handle anew; what was on its way is reported, or taken back."""
+        handle = self._handles[cluster]
+        handle.purge()
+        while len(handle):
+            self._polled(cluster, 0.01)
+        # what it may still have on the wire goes with it
+        self._handles[cluster] = Producer(self._conf(cluster))
 
     def _written_again(self, again: Again) -> Report:
         """Return what takes the report of a record that is written again."""
@@ -766,7 +795,7 @@ class FailoverProducer(Producer):
             self._wakeup.set()
             return False
         with self._quietly(cluster):
-            handle.flush(0.05)
+            self._flushed(cluster, 0.05)
         if len(handle):
             self._wakeup.set()
             return False

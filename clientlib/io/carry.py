@@ -59,6 +59,23 @@ class _Flight:
     doomed: bool = False
 
 
+def abort(handle: Producer, seconds: float) -> None:
+    """Abort a handle's transaction.
+
+    Its records are sent before, if that goes: librdkafka gives the producer up for good when the
+    coordinator has not heard of the transaction yet (its issue 4849; 9 of 400 quick aborts).
+    """
+    if len(handle):
+        handle.flush(seconds)
+    handle.abort_transaction(seconds)
+
+
+def begun_too_late(error: KafkaException) -> bool:
+    """Say whether an abort has failed because the coordinator knew of no transaction."""
+    kafka: KafkaError = error.args[0]
+    return kafka.fatal() and kafka.code() == KafkaError.INVALID_TXN_STATE
+
+
 class Carrier:
     """What one producer owes to the new active cluster. For one thread at a time.
 
@@ -131,7 +148,7 @@ class Carrier:
         """
         while self.owes:
             flight = self._flight or self._depart(handle, cluster)
-            if not (self._abort(handle, flight) if flight.doomed else self._commit(handle, flight)):
+            if not (self._abort(handle) if flight.doomed else self._commit(handle, flight)):
                 return False
         return True
 
@@ -193,7 +210,7 @@ class Carrier:
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
                 flight.doomed = True
-                return self._abort(handle, flight)
+                return self._abort(handle)
             if error.args[0].retriable():
                 return False
             raise
@@ -203,14 +220,21 @@ class Carrier:
             self._note(flight.cluster, again, None, message)
         return True
 
-    def _abort(self, handle: Producer, flight: _Flight) -> bool:
+    def _abort(self, handle: Producer) -> bool:
         try:
-            handle.abort_transaction(_SLICE_S)
+            abort(handle, _SLICE_S)
         except KafkaException as error:
             if error.args[0].retriable():
                 return False
             raise
-        self._flight = None
+        self.again()
+        return False  # after a while again: whatever it was may pass
+
+    def again(self) -> None:
+        """What was under way is aborted: write it again, but for what the cluster refuses."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
         self._rescuer.aborted()
         for again, refusal, message in flight.failed:
             if refusal.code() not in _PASSING:
@@ -218,7 +242,6 @@ class Carrier:
                 for unit in flight.units:
                     unit.records = [one for one in unit.records if one is not again]
         self._owed.extendleft(reversed(flight.units))
-        return False  # after a while again: whatever it was may pass
 
     def _note(self, cluster: ClusterAlias, again: Again, error: Any, message: Any) -> None:
         if self._rescuer.replay is not None:

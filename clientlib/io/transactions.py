@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from clientlib.core.transaction import Next, Refused, Stage, Transaction, Why
-from clientlib.io.carry import Carrier
+from clientlib.io.carry import Carrier, abort, begun_too_late
 from clientlib.io.kafka import unreachable
 from clientlib.io.rescue import Rescuer, Taken
 from clientlib.protocol.types import ClusterAlias
@@ -41,7 +41,7 @@ class Desk:
     ``lock`` guards what follows. ``waiting``: records that no cluster has got yet; ``refuse``
     reports them as purged. ``let_through`` and ``shut``: the path of new records; ``lapsed``: the
     registration has ended. ``serve``: run the reports that wait for the application. ``quietly``:
-    let reports wait while the agent serves them.
+    let reports wait while the agent serves them. ``renew``: make a cluster's handle anew.
     """
 
     lock: threading.Lock
@@ -55,6 +55,7 @@ class Desk:
     reporting: Callable[[ClusterAlias], None]
     serve: Callable[[], int]
     quietly: Callable[[ClusterAlias], AbstractContextManager[None]]
+    renew: Callable[[ClusterAlias], None]
 
 
 class Transactions:
@@ -69,6 +70,8 @@ class Transactions:
         self._refused: dict[ClusterAlias, KafkaException] = {}
         self._fatal: KafkaException | None = None
         self._open_at: ClusterAlias = ""
+        self.reopen = False
+        """The agent is to open the active cluster again: its handle is a new one."""
 
     # -- the application's side --------------------------------------------------------------
 
@@ -184,6 +187,7 @@ class Transactions:
         """Write what is owed, then let transactions begin there; says whether they may."""
         if cluster not in self._ready:
             return False
+        self.reopen = False
         if self._carrier.owes and not self._carry(cluster):
             return False
         with self._desk.lock:
@@ -263,15 +267,26 @@ class Transactions:
             transaction = self._transaction
             if not transaction.owes_abort:
                 return
-            self._desk.reporting(transaction.cluster)
+            cluster = transaction.cluster
+            self._desk.reporting(cluster)
             try:
-                self._desk.handle(transaction.cluster).abort_transaction(wait)
+                abort(self._desk.handle(cluster), wait)
             except KafkaException as error:
-                self._failed(error)
-                return
+                if not begun_too_late(error):
+                    self._failed(error)
+                    return
+                self._renew(cluster)
             self._rescuer.aborted()
             with self._desk.lock:
                 transaction.aborted()
+
+    def _renew(self, cluster: ClusterAlias) -> None:
+        """Replace a handle that librdkafka has given up although nothing is wrong with it."""
+        log.info("%s: the producer is made anew after an abort that came too early", cluster)
+        self._ready.discard(cluster)
+        self._desk.renew(cluster)
+        with self._desk.lock:
+            self.reopen, self._open_at = True, ""
 
     def _failed(self, error: KafkaException) -> None:
         """Take what a cluster answered to commit or abort; a time-out is no answer."""
@@ -313,6 +328,10 @@ class Transactions:
             try:
                 done = self._carrier.work(self._desk.handle(cluster), cluster)
             except KafkaException as error:
+                if begun_too_late(error):
+                    self._renew(cluster)
+                    self._carrier.again()
+                    return False
                 log.warning("%s does not take what is written again: %s", cluster, error)
                 if not error.args[0].fatal():
                     return False

@@ -4,6 +4,7 @@ MirrorMaker 2 reads committed records only, as applications with transactions ne
 """
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,4 +99,90 @@ def test_an_idle_open_transaction_holds_up_no_switch(app: Application) -> None:
     idle.abort()
     assert idle.transaction(5)
     idle.producer.close()
+    complete(app)
+
+
+def give_up_left(app: Application) -> None:
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    log.info("given up: %s", result.measured)
+    switched(result)
+
+
+def test_left_is_killed_with_an_open_transaction(app: Application) -> None:
+    """The application is told to abort it; nobody gets its records, nor when LEFT is back."""
+    transact(app, 2)
+    app.consume(2, commit="batch")
+    held = Transacting(app, "held")
+    held.producer.init_transactions(30)
+    app.wait_flowing()
+    held.begin()
+    for _ in range(20):
+        held.send()
+    assert held.producer.flush(10) == 0
+    try:
+        give_up_left(app)
+        with pytest.raises(KafkaException) as refused:
+            held.commit()
+        assert refused.value.args[0].txn_requires_abort()
+        held.abort()
+        assert held.transaction(5)
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.7)
+    assert held.transaction(5)
+    held.producer.close()
+    complete(app)
+
+
+def test_what_was_committed_and_not_copied_when_left_was_killed_is_written_again(
+    app: Application,
+) -> None:
+    transact(app, 2)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    app.lab.pause("mm2")
+    try:
+        work_on(1.0)
+        app.lab.kill("LEFT")
+        app.lab.resume_process("mm2")
+        switched(app.emergency("RIGHT"))
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.7)
+    complete(app)
+
+
+def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(app: Application) -> None:
+    """Nobody knows whether LEFT has taken it. RIGHT commits it, once; LEFT's own is skipped."""
+    transact(app, 1)
+    app.consume(2, commit="batch")
+    held = Transacting(app, "held")
+    held.producer.init_transactions(30)
+    app.wait_flowing()
+    assert held.transaction(3)
+    held.begin()
+    for _ in range(20):
+        held.send()
+    assert held.producer.flush(10) == 0
+    app.lab.pause("LEFT")
+    committing = threading.Thread(target=held.commit)
+    try:
+        committing.start()
+        work_on(0.3)
+        app.lab.kill("LEFT")
+        switched(app.emergency("RIGHT"))
+        committing.join(20)
+        assert not committing.is_alive()
+        assert held.commits == 2
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    assert held.transaction(5)
+    held.producer.close()
     complete(app)

@@ -64,7 +64,7 @@ class Transacting(threading.Thread):
             self.begin()
             for _ in range(count):
                 self.send()
-                self.producer.poll(0)
+                self.producer.poll(0.002)  # so that a switch meets open ones
             if not aborts:
                 self.commit()
                 return True
