@@ -360,8 +360,11 @@ class FailoverProducer(Producer):
             if self._target:
                 self._reporting = self._target
                 wait = 0 if served else min(left, _POLL_SLICE_S)
-                with self._serving:
-                    served += self._polled(self._target, wait) if self._target else 0
+                try:
+                    with self._serving:
+                        served += self._handles[self._target].poll(wait) if self._target else 0
+                except KafkaException as error:
+                    self._check_given_up(error)
             else:
                 time.sleep(min(left, _TICK_S))
             served += self._serve_held()

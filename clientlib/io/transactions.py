@@ -67,6 +67,7 @@ class Transactions:
         self.calls = threading.Lock()
         self._wanted = threading.Event()
         self._ready: set[ClusterAlias] = set()
+        self._being_made: set[ClusterAlias] = set()
         self._refused: dict[ClusterAlias, KafkaException] = {}
         self._fatal: KafkaException | None = None
         self._open_at: ClusterAlias = ""
@@ -164,7 +165,7 @@ class Transactions:
         while not stopping.is_set():
             if not self._wanted.wait(_LOOK_S):
                 continue
-            if alias in self._ready:
+            if alias in self._ready or alias in self._being_made:
                 stopping.wait(_LOOK_S)
             else:
                 stopping.wait(self._initialise(alias))
@@ -204,6 +205,8 @@ class Transactions:
 
         ``calls`` is held.
         """
+        self._being_made.add(cluster)
+        self._ready.discard(cluster)
         with self._desk.lock:
             carried = self._transaction.lost(f"cluster {cluster} was given up")
             self._desk.refuse()
@@ -211,7 +214,7 @@ class Transactions:
 
     def replaced(self, cluster: ClusterAlias, *, keep: bool) -> None:
         """The lost cluster's handle is a new one; ``keep``: what the old one wrote counts."""
-        self._ready.discard(cluster)
+        self._being_made.discard(cluster)
         self._refused.pop(cluster, None)
         if keep:
             self._rescuer.carry()
@@ -283,10 +286,12 @@ class Transactions:
     def _renew(self, cluster: ClusterAlias) -> None:
         """Replace a handle that librdkafka has given up although nothing is wrong with it."""
         log.info("%s: the producer is made anew after an abort that came too early", cluster)
+        self._being_made.add(cluster)
         self._ready.discard(cluster)
-        self._desk.renew(cluster)
         with self._desk.lock:
             self.reopen, self._open_at = True, ""
+        self._desk.renew(cluster)
+        self._being_made.discard(cluster)
 
     def _failed(self, error: KafkaException) -> None:
         """Take what a cluster answered to commit or abort; a time-out is no answer."""
