@@ -733,8 +733,9 @@ class FailoverProducer(Producer):
             for again in reversed(records):
                 report = self._written_again(again)
                 message = again.kept.message
+                number = -1 if again.kept.unsent else message.partition()  # -1: by its key
                 record = Outgoing(
-                    *(message.topic(), message.value(), message.key(), message.partition()),
+                    *(message.topic(), message.value(), message.key(), number),
                     *(report, None, again.kept.at_ms, again.headers),
                 )
                 self._waiting.appendleft((record, again.report))

@@ -62,6 +62,7 @@ class Acts:
         self._views: Mapping[ClusterAlias, View] = {}
         self._known = View()
         self._noted = self._told = False
+        self._heard: set[ClusterAlias] = set()
         self._watch: CopyWatch | None = None
         self._still: tuple[dict[Partition, Offset], int] = ({}, 0)
         self._suspect: set[ClusterAlias] = set()
@@ -90,15 +91,47 @@ class Acts:
         """Create topics that a plan found missing: a standby joins only where they are."""
         self._preparation.create(missing)
 
+    def presume_commit(self, run: Run) -> None:
+        """Write a run's commit on the source: the target may hold it, and cannot be asked.
+
+        Raises RemoteError when it cannot be written.
+        """
+        self._must(self._store.publish({run.source: self._commit_for(run, run.source)}))
+
+    def declare(self, state: State, on: Iterable[ClusterAlias]) -> None:
+        """Write a state that belongs to no run. Raises RemoteError when it cannot be written."""
+        self._must(self._store.publish({alias: [(state.key(), state.value())] for alias in on}))
+
+    @staticmethod
+    def _must(outcomes: Mapping[ClusterAlias, Outcome]) -> None:
+        for outcome in outcomes.values():
+            if not outcome.done:
+                raise RemoteError(outcome.why)
+
     def record(self, run: Run) -> None:
-        """Write the journal entry for a run that has ended, with old runs' entries deleted."""
-        entries: list[Record] = [journal.entry(run), *journal.expired(self._known, run.scope)]
-        outcomes = self._store.publish(dict.fromkeys(run.sides, entries))
+        """Write the journal entry for a run that has ended, with old runs' entries deleted.
+
+        Where it says that the run is over, the state must say what came of it.
+        """
+        ended: list[Record] = [journal.entry(run), *journal.expired(self._known, run.scope)]
+        entries = {
+            alias: [*untold, *ended]
+            for alias in run.sides
+            if (untold := self._untold(run, alias)) is not None
+        }
+        outcomes = self._store.publish(entries)
         left = {alias for alias, outcome in outcomes.items() if not outcome.done}
         if left:  # an end that is not written would be taken up again for ever
             self._suspect |= left
             self._reacquire()
-            self._store.publish(dict.fromkeys(sorted(left - self._suspect), entries))
+            again = sorted(left - self._suspect)
+            self._store.publish({alias: entries[alias] for alias in again})
+
+    def _untold(self, run: Run, alias: ClusterAlias) -> list[Record] | None:
+        """Return the commit for a side that may not have heard of it; None if it is not known."""
+        if not run.committed or alias == run.target or alias in self._heard:
+            return []
+        return self._commit_for(run, alias) if run.intent else None
 
     # -- before anything is closed ---------------------------------------------------------------
 
@@ -364,7 +397,8 @@ class Acts:
         if not self._told and (run.ends or run.copies):
             self._told = True
             others = [alias for alias in self._views if alias != run.target]
-            self._store.publish({alias: self._commit_for(run, alias) for alias in others})
+            told = self._store.publish({alias: self._commit_for(run, alias) for alias in others})
+            self._heard |= {alias for alias, outcome in told.items() if outcome.done}
             return
         views = self._store.views(self._reach(run))
         everything = merge(views.values())
@@ -372,6 +406,8 @@ class Acts:
             return
         writes = {}
         for alias, view in views.items():
+            if publish.shows_commit(run, view):
+                self._heard.add(alias)
             lacks = list(publish.lacking(run.scope, everything.ledger, view))
             if lacks or view.state is None or view.state.order < everything.state.order:
                 writes[alias] = self._records(run, everything.state, lacks)

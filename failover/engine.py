@@ -10,6 +10,7 @@ from typing import Self
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import merge
 from clientlib.settings import Settings
+from failover.core import stranded
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
 from failover.core.result import Finding, Progress, RunResult, Severity, SwitchRequest
@@ -143,7 +144,8 @@ class Orchestrator:
         if not request.emergency:
             return frozenset()
         state = merge(self.ports.store.views([request.to]).values()).state
-        return frozenset({state.active} - {request.to}) if state is not None else frozenset()
+        lost = stranded.gone(state, request.to) if state is not None else ""
+        return frozenset({lost} - {""})
 
     def switch(self, request: SwitchRequest) -> RunResult:
         """Make ``request.to`` active; see `RunResult` for how it can end.

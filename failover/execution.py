@@ -17,7 +17,7 @@ from clientlib.protocol.state import Mark, Phase, State, View, merge
 from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
-from failover.core import journal, publish, report
+from failover.core import journal, publish, report, stranded
 from failover.core.estimate import acceptable, estimate
 from failover.core.machine import (
     TERMINAL,
@@ -41,6 +41,7 @@ from failover.core.result import (
     Severity,
     SwitchRequest,
 )
+from failover.core.rules.control import newest_seen, unknown_epoch
 from failover.io.ports import Outcome, Ports
 
 Command = Literal["switch", "resume", "abort"]
@@ -78,7 +79,7 @@ class Execution:
         self._acts: Acts | None = None
         self._run: Run | None = None
         self._planned_on = Revision(0, 0)
-        self._marks: Mapping[ClusterAlias, Mark] = {}
+        self._marks: dict[ClusterAlias, Mark] = {}
         self._marks_since = 0
         self._considered_since = 0
         self._failed: dict[ClusterAlias, str] = {}
@@ -87,6 +88,7 @@ class Execution:
         self._tried = False
         self._looks = 0
         self._gone: ClusterAlias = ""
+        self._declared: ClusterAlias = ""
         self._probe: Callable[[], bool] | None = None
         self._attempts = 0
         self._stop = ""
@@ -118,14 +120,24 @@ class Execution:
             self._attempts += 1
             self._stage = self._lock_again
             return
-        locking = self._stage in {self._lock, self._lock_again}
-        if not locking or self._attempts >= _ATTEMPTS:
-            self._finish(self._refusal("locked", ExitCode.LOCKED, str(error)))
+        locking = self._stage in {self._claim, self._lock_again}
+        if locking and self._look_again():
+            self.pause_s = 0.1 + crc32(self._request.run.encode()) % 2_000 / 1_000
             return
+        locked = self._refusal("locked", ExitCode.LOCKED, str(error))
+        if self._run is not None and self._run.committed:
+            told = f"{self._run.target} is active; {error}, which completes this one"
+            locked = replace(locked, changed=True, epoch=self._run.epoch.counter, message=told)
+        self._finish(locked)
+
+    def _look_again(self) -> bool:
+        """Let go of the lock and begin anew; False when that was tried often enough."""
+        if self._attempts >= _ATTEMPTS:
+            return False
         self._attempts += 1
         self._ports.store.release()
         self._stage = self._look
-        self.pause_s = 0.1 + crc32(self._request.run.encode()) % 2_000 / 1_000
+        return True
 
     def run(self) -> RunResult:
         """Take turns until the end. Ctrl-C is a request to stop, at whatever point it comes."""
@@ -170,15 +182,27 @@ class Execution:
             self.pause_s = _LOOK_PAUSE_S
             return
         if refusal is not None:
-            self._finish(refusal)
+            self._finish(self._outdated(refusal, merged) or refusal)
             return
         if self._request.emergency and merged.state is not None:
-            self._give_up(merged.state.active)
+            self._give_up(stranded.gone(merged.state, self._request.to))
         assert merged.state is not None  # noqa: S101 - _unfit refuses a scope without a state
         self._planned_on = merged.state.order
         self._marks = _marks(self._views)
         self._marks_since = self._ports.clock.now_ms()
         self._stage = self._watch_marks
+
+    def _outdated(self, refusal: RunResult, merged: View) -> RunResult | None:
+        """Contradict "it is active already" where clients know a later epoch."""
+        if not self._request.emergency or refusal.result != "unchanged" or merged.state is None:
+            return None
+        to, known = self._request.to, merged.state.epoch.counter
+        ahead = newest_seen(self._ports.store.clients([to]).get(to, {}).values())
+        if ahead is None or ahead.seen.epoch <= known:
+            return None
+        found = unknown_epoch(self._request.scope, ahead, known)
+        told = self._refusal("refused", ExitCode.REFUSED, found.what, remedy=found.remedy)
+        return replace(told, findings=(found,))
 
     def _asked(self) -> Iterable[ClusterAlias] | None:
         """Return the clusters that are asked anything; None for all of them.
@@ -193,7 +217,7 @@ class Execution:
 
     def _give_up(self, gone: ClusterAlias) -> None:
         """Ask nothing of the lost cluster any more, but whether it lives after all."""
-        if not self._gone:
+        if gone and not self._gone:
             self._gone = gone
             self._probe = self._ports.admin.probe(gone, _PROBE_S)
             if len(self._context.settings.aliases) > 2:  # noqa: PLR2004 - others may know more
@@ -217,10 +241,21 @@ class Execution:
         self.pause_s = _MARK_PAUSE_S
 
     def _lock(self) -> None:
-        """Take one cluster first: of two that begin at once it fences all but the last."""
+        """Wait until the writers can fence at once: no other tool may come in between."""
         ident = self._request.run or self._context.new_id(self._ports.clock.now_ms())
         self._request = replace(self._request, run=ident)
-        arbiter = sorted(self._views)[:1]
+        self.pause_s = self._ports.store.warm_s()
+        self._stage = self._claim
+
+    def _claim(self) -> None:
+        """Take one cluster first: of two that begin at once it fences all but the last."""
+        ident, arbiter = self._request.run, sorted(self._views)[:1]
+        now = _marks(self._ports.store.views(arbiter))
+        if any(mark != self._marks.get(alias) for alias, mark in now.items()):
+            self._marks |= now  # somebody was faster, and must not be fenced while at work
+            self._marks_since = self._ports.clock.now_ms()
+            self._stage = self._watch_marks
+            return
         self._failed = _failures(self._ports.store.acquire(arbiter))
         if not self._failed:
             self._ports.store.hold(ident, arbiter)
@@ -245,8 +280,9 @@ class Execution:
         }
         merged = merge(self._views.values())
         if merged.state is None or merged.state.order != self._planned_on:
-            message = "the state changed while the lock was taken: another run was faster"
-            self._finish(self._refusal("locked", ExitCode.LOCKED, message))
+            if not self._look_again():
+                message = "the state changed while the lock was taken: another run was faster"
+                self._finish(self._refusal("locked", ExitCode.LOCKED, message))
             return
         refusal = self._unfit(merged)
         if refusal is not None:
@@ -270,12 +306,54 @@ class Execution:
             message = f"run {named} is not unfinished"
             self._finish(self._refusal("refused", ExitCode.REFUSED, message))
         elif old is not None:
-            self._begin(self._taken_up(old, merged))
+            self._settle(old, merged)
         elif self._command != "switch":
             self._finish(self._refusal("unchanged", ExitCode.OK, "no run is unfinished"))
+        elif self._declares(merged):
+            if self._answers():
+                self._finish(self._alive(self._gone))
+            else:
+                self._declare(merged)
         else:
             self._considered_since = self._ports.clock.now_ms()
             self._stage = self._consider
+
+    def _settle(self, old: Run, merged: View) -> None:
+        """Take an unfinished run up, unless an unplanned switch gives up what it needs."""
+        todo = stranded.Remedy.TAKE_UP
+        if self._request.emergency and self._command == "switch":
+            todo = stranded.remedy(old, merged, self._gone)
+        if todo is stranded.Remedy.TAKE_UP and not self._declares(merged):
+            self._begin(self._taken_up(old, merged))
+        elif self._answers():
+            self._finish(self._alive(self._gone))
+        elif todo is stranded.Remedy.TAKE_UP:
+            self._declare(merged)
+        elif todo is stranded.Remedy.LEAVE:
+            self._considered_since = self._ports.clock.now_ms()
+            self._stage = self._consider
+        else:
+            assert self._acts is not None  # noqa: S101 - made before
+            self._acts.presume_commit(replace(old, phase=RunPhase.MOVING, intent=True, cause=""))
+            self._stage = self._decide
+
+    def _declares(self, merged: View) -> bool:
+        """Say whether what is asked for is to give up the cluster that a plan has left."""
+        asked = self._request.emergency and self._command == "switch"
+        return asked and stranded.declares(merged.state, self._request.to)
+
+    def _declare(self, merged: View) -> None:
+        """Give up the cluster before the current epoch, so that nobody waits for it any more."""
+        assert self._acts is not None  # noqa: S101 - made before
+        assert merged.state is not None  # noqa: S101 - `_declares` looked
+        self._acts.declare(stranded.declared(merged.state, self._request.run), list(self._views))
+        self._declared = self._gone
+        self._stage = self._decide
+
+    def _answers(self) -> bool:
+        """Say whether the cluster that is to be given up answers, and nobody insists."""
+        insists = self._request.old_side_alive
+        return not insists and self._probe is not None and self._probe()
 
     def _consider(self) -> None:
         """Refuse what stands in the way; wait, within the timeout, for what passes by itself."""
@@ -306,8 +384,8 @@ class Execution:
         if not run.request.emergency:
             self._begin(run)
             return
-        if self._probe is not None and self._probe() and not run.request.old_side_alive:
-            self._finish(self._alive(run))
+        if self._answers():
+            self._finish(self._alive(run.source))
             return
         clients = self._ports.store.clients([run.target]).get(run.target, {})
         found = estimate(clients, self._ports.clock.now_ms())
@@ -326,14 +404,14 @@ class Execution:
         measured = {"lost_at_most": found.records, "lost_at_most_source": found.source}
         self._finish(replace(result, measured=measured))
 
-    def _alive(self, run: Run) -> RunResult:
+    def _alive(self, cluster: ClusterAlias) -> RunResult:
         finding = Finding(
             "old-side-alive",
             Severity.BLOCK,
-            f"cluster {run.source}",
+            f"cluster {cluster}",
             "it answers",
             "a planned switch loses nothing; an unplanned one gives up what is not copied yet",
-            f"failover switch --to {run.target}, or add --old-side-alive to insist",
+            f"failover switch --to {self._request.to}, or add --old-side-alive to insist",
         )
         told = f"{finding.subject} {finding.what}: it is not gone; nothing was changed"
         refusal = self._refusal("refused", ExitCode.REFUSED, told, remedy=finding.remedy)
@@ -477,7 +555,12 @@ class Execution:
             return self._refusal("refused", ExitCode.REFUSED, message)
         if state.active == to and state.phase is Phase.ACTIVE:
             message = f"{to} is active already, epoch {state.epoch.counter}"
-            return self._refusal("unchanged", ExitCode.OK, message)
+            if self._declared:
+                told = f"{message}; {self._declared} is given up: no group waits for it any more"
+                done = self._refusal("switched", ExitCode.OK, told)
+                return replace(done, source=self._declared, changed=True)
+            declares = self._request.emergency and stranded.declares(state, to)
+            return None if declares else self._refusal("unchanged", ExitCode.OK, message)
         if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
             return self._between(state)
         needed = {to} if self._request.emergency else {state.active, to}

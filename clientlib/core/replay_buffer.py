@@ -44,6 +44,11 @@ class Kept(NamedTuple):
         return self.message.topic(), self.message.partition()
 
     @property
+    def unsent(self) -> bool:
+        """Whether it never got a partition: its producer knew no broker of the cluster."""
+        return self.message.partition() is None
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the cluster had taken it."""
         return self.report is None

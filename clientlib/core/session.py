@@ -117,10 +117,11 @@ class Session:
         before, self._view = self.epoch, view
         if self.epoch is None:
             return []
-        if before == self.epoch:
-            return self._retry_ledger(now)
-        state = view.state
+        state, known = view.state, self._losses
         self._losses = duties.losses(state.epochs, state.unplanned) if state is not None else {}
+        if before == self.epoch:
+            given_up = self._losses.keys() - known.keys()
+            return [*(self._on_given_up() if given_up else ()), *self._retry_ledger(now)]
         commands = self._stop_all_reading()
         for seat in self.seats.values():
             if seat.stage is Stage.COMMITTING and seat.processed and seat.pending is not None:
@@ -128,6 +129,16 @@ class Session:
             elif seat.stage is not Stage.READING:
                 seat.look(self._next_ticket())
         return [*commands, *self._look(now)]
+
+    def _on_given_up(self) -> list[Command]:
+        """The cluster that a planned epoch left is gone since: nobody waits for its commits."""
+        lost, commands = self._losses.get(self._counter), list[Command]()
+        for seat in self.seats.values():
+            if seat.key.cluster == lost and seat.tracker is not None and seat.pending is not None:
+                commands += self._hand_over(seat, seat.pending.offsets)
+            if seat.stage not in {Stage.READING, Stage.COMMITTING} or seat.key.cluster == lost:
+                seat.look(self._next_ticket())
+        return commands
 
     def _finish_elsewhere(self, seat: Seat, processed: Position) -> list[Command]:
         """Take what was processed and is not committed yet into the new epoch."""

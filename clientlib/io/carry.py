@@ -139,7 +139,8 @@ class Carrier:
         self._owed.extendleft(reversed(units))
         self._carried_on = False
         if self._rescuer.replay is not None:
-            self._rescuer.replay.wanted = sum(len(unit.records) for unit in self._owed)
+            owed = (again.kept for unit in self._owed for again in unit.records)
+            self._rescuer.replay.wanted = sum(not kept.unsent for kept in owed)
 
     def work(self, handle: Producer, cluster: ClusterAlias) -> bool:
         """Write on, as far as that goes without much waiting; True when nothing is owed.
@@ -176,7 +177,7 @@ class Carrier:
                     message.topic(),
                     message.value(),
                     message.key(),
-                    message.partition(),
+                    -1 if again.kept.unsent else message.partition(),  # -1: by its key
                     on_delivery=self._reporter(flight, again),
                     timestamp=again.kept.at_ms,
                     headers=cast("Any", again.headers),
@@ -244,7 +245,7 @@ class Carrier:
         self._owed.extendleft(reversed(flight.units))
 
     def _note(self, cluster: ClusterAlias, again: Again, error: Any, message: Any) -> None:
-        if self._rescuer.replay is not None:
+        if self._rescuer.replay is not None and not again.kept.unsent:
             self._rescuer.replay.note(error, message)
         if not again.kept.acknowledged:
             self._tell(cluster, again.kept.report, error, message)

@@ -181,8 +181,10 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
+        unsent = [one._replace(unit=self.carried) for one in self.returned if one.unsent]
         for one in self.returned:
-            kept.setdefault(one.key, []).append(one._replace(unit=self.carried))
+            if not one.unsent:
+                kept.setdefault(one.key, []).append(one._replace(unit=self.carried))
         probe = self._probe(order.lost, order.to)
         again: list[Kept] = []
         copied: list[Copied] = []
@@ -202,9 +204,10 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
+        self.replay = Replay(order.epoch, len(again), lost)
+        again += unsent
         # stable: the order within a partition stays
         again.sort(key=lambda one: one.unit if self._transactional else one.at_ms)
-        self.replay = Replay(order.epoch, len(again), lost)
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,
@@ -213,6 +216,8 @@ class Rescuer:
         return Taken([self._again(one, order, epoch) for one in again], copied)
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
+        if one.unsent:  # no log can hold it: it is not written again, but for the first time
+            return Again(one, list(one.headers or ()), one.report)
         offset = one.message.offset() if one.acknowledged else None
         headers = [*(one.headers or ()), header(epoch, order.lost, offset)]
         note = self.replay.note if self.replay is not None else _nobody

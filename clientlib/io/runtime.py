@@ -151,7 +151,7 @@ class Runtime:
         self._jobs, self._watch, self._clock, self._reset = jobs, watch, clock, reset
         self._now, self._awake_until = clock.now, 0.0
         self._version = -1
-        self._reading_under = 0
+        self._reading_under = self._last_word = 0
         self._next_report = 0.0
         self._closing = False
         self._fresh = False
@@ -323,9 +323,14 @@ class Runtime:
             log.info("group %s: active cluster is %s", self.options.group, state.active)
         # a cluster that was given up takes no commits; they travel with the hand-over
         self._commits.lost = state.lost
+        given_up = state.lost is not None and state.epoch.counter > self._last_word
+        if given_up and state.epoch.counter == self._reading_under:
+            # the epoch began by plan, and its commits were still to come from there
+            self._reading_under, self._active = state.epochs[-2]
         # the application finishes what it reads before the other cluster becomes its own
         self._run(self.session.on_state(view, now))
-        if state.lost is not None and state.epoch.counter != self.seen.epoch:
+        if given_up:
+            self._last_word = state.epoch.counter
             self._report(state.active, {}, handed_over=state.epoch.counter)
         self._active = state.active
         self.seen = Seen(state.epoch.counter, state.revision, state.run)

@@ -33,6 +33,7 @@ NEEDED_IN_AN_EMERGENCY = frozenset(
         "identity-policy",
         "client-unknown",
         "diverged",
+        "epoch-unknown",
     }
 )
 """What an unplanned switch cannot do without; everything else it is only told."""

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Scope
+from failover.core import stranded
 from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
-from failover.core.steps import steps_of
+from failover.core.steps import DECLARATION, steps_of
 
 PASSING = frozenset(
     {
@@ -125,9 +127,10 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
     flows: Iterable[tuple[ClusterAlias, ClusterAlias]],
     findings: Iterable[Finding],
 ) -> Plan:
-    """Return the plan of a planned switch. The same input gives the same plan."""
+    """Return the plan of a switch. The same input gives the same plan."""
     state = snapshot.view.state
-    source = state.active if state is not None else ""
+    source = _source(state, request)
+    declares = stranded.declares(state, request.to) if request.emergency else False
     listed = {
         alias: {name: topic.partitions for name, topic in cluster.topics.items()}
         for alias, cluster in snapshot.clusters.items()
@@ -135,21 +138,30 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
     }
     topics = logical_topics(listed, scope, naming, source)
     unchanged = source == request.to
-    steps = () if unchanged else tuple(_steps(source, request))
+    steps = () if unchanged else tuple(_steps(source, request, declares=declares))
     return Plan(
         scope=request.scope,
         source=source,
         target=request.to,
-        epoch=(state.epoch.counter if state is not None else 0) + (0 if unchanged else 1),
+        epoch=(state.epoch.counter if state is not None else 0)
+        + (0 if unchanged or declares else 1),
         unchanged=unchanged,
         steps=steps,
         topics=topics,
-        creations=() if unchanged else creations(listed, topics, naming, flows),
+        creations=() if unchanged or declares else creations(listed, topics, naming, flows),
         findings=tuple(findings),
         ignored=request.ignore,
     )
 
 
-def _steps(source: ClusterAlias, request: SwitchRequest) -> Iterable[StepRecord]:
-    for step in steps_of(emergency=request.emergency):
+def _source(state: State | None, request: SwitchRequest) -> ClusterAlias:
+    """Return the cluster that is left, or given up; the target when nothing is to be done."""
+    if state is None:
+        return ""
+    lost = stranded.gone(state, request.to) if request.emergency else ""
+    return lost or state.active
+
+
+def _steps(source: ClusterAlias, request: SwitchRequest, *, declares: bool) -> Iterable[StepRecord]:
+    for step in DECLARATION if declares else steps_of(emergency=request.emergency):
         yield StepRecord(step.name, step.sentence(source, request.to), detail=step.undo)

@@ -271,5 +271,12 @@ def _remedy(run: Run) -> str:
     if run.finished:
         return ""
     if run.committed:
-        return "look at the listed groups, then `failover resume`"
+        gone = f"if {run.source} is gone, `failover switch --to {run.target} --emergency`"
+        resume = "look at the listed groups, then `failover resume`"
+        return resume if run.request.emergency else f"{resume}; {gone}"
+    if run.intent and not run.request.emergency:
+        return (
+            f"make {run.target} reachable, then `failover resume`; "
+            f"if it is gone, `failover switch --to {run.source} --emergency`"
+        )
     return "make the listed cluster reachable, then `failover resume` or `failover abort`"

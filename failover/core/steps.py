@@ -67,6 +67,18 @@ EMERGENCY: tuple[Step, ...] = (
 )
 """The steps of an unplanned switch: nothing is asked of the cluster that is lost."""
 
+DECLARATION: tuple[Step, ...] = (
+    Step("lock", "take the scope: fence older runs on {target}", "released"),
+    Step(
+        "give up",
+        "tell every group that {source} will not release it: what its members reported counts",
+        "cannot be undone",
+        irreversible=True,
+    ),
+    Step("move", "wait until every live group has moved to {target}", "cannot be undone"),
+)
+"""The steps when the target is active already, but groups may still wait for a lost cluster."""
+
 
 def steps_of(*, emergency: bool) -> tuple[Step, ...]:
     """Return the steps of a planned or of an unplanned switch."""

@@ -59,6 +59,10 @@ class StateStore(Protocol):
         """
         ...
 
+    def warm_s(self) -> float:
+        """Return for how long `acquire` would wait before it fences anybody."""
+        ...
+
     def views(self, aliases: Iterable[ClusterAlias] | None = None) -> Mapping[ClusterAlias, View]:
         """Read the state topics (of all clusters) to their ends; unreadable ones are left out."""
         ...

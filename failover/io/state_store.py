@@ -40,6 +40,8 @@ _FENCED = frozenset(
         KafkaError.PRODUCER_FENCED,
     }
 )
+_CONTENDED = _FENCED | {KafkaError.CONCURRENT_TRANSACTIONS}
+_INITS = 3
 _DONE = Outcome(Status.DONE)
 
 
@@ -59,17 +61,28 @@ class Writer:
 
     def acquire(self) -> Outcome:
         """Fence older writers and settle what they, or we, left open."""
-        self.prepare()
-        with self._lock:
-            self._producer = None
-            (producer, made), self._ahead = self._ahead or self._made(), None
-            sleep(max(0.0, made + _WARM_S - monotonic()))
-            try:
-                producer.init_transactions(self._timeout_s)
-            except KafkaException as error:
-                return Outcome(Status.FAILED, self._why(error))
-            self._producer, self._fenced = producer, False
-            return _DONE
+        why = ""
+        for _ in range(_INITS):
+            self.prepare()
+            sleep(self.warm_s())
+            with self._lock:
+                self._producer = None
+                (producer, _), self._ahead = self._ahead or self._made(), None
+                try:
+                    producer.init_transactions(self._timeout_s)
+                except KafkaException as error:
+                    why = self._why(error)
+                    if error.args[0].code() in _CONTENDED:
+                        continue  # another tool initialises the same id just now
+                    break
+                self._producer, self._fenced = producer, False
+                return _DONE
+        return Outcome(Status.FAILED, why)
+
+    def warm_s(self) -> float:
+        """Return for how long `acquire` would still wait before it fences anybody."""
+        ahead = self._ahead
+        return max(0.0, ahead[1] + _WARM_S - monotonic()) if ahead is not None else 0.0
 
     def prepare(self) -> None:
         """Connect a writer ahead; nobody is fenced by that.
@@ -184,6 +197,10 @@ class KafkaStateStore:
     def acquire(self, aliases: Iterable[ClusterAlias]) -> Mapping[ClusterAlias, Outcome]:
         """See `StateStore`."""
         return self._each(aliases, self._acquire)
+
+    def warm_s(self) -> float:
+        """See `StateStore`."""
+        return max(writer.warm_s() for writer in self._writers.values())
 
     def publish(
         self, writes: Mapping[ClusterAlias, Sequence[Record]]

@@ -137,6 +137,9 @@ class SimStore(Port):
         self._run = ""
         self._beat = 0
 
+    def warm_s(self) -> float:
+        return 0.0
+
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return {alias: self._call(lambda a=alias: self._acquire(a), slow=0.3) for alias in aliases}
 

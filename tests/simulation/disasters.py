@@ -34,6 +34,11 @@ class Disaster:
     switches: int
     loses: int = 0
 
+    @property
+    def abrupt(self) -> bool:
+        """Whether it strikes whatever is under way."""
+        return int(self.at * 1e6) % 2 == 0
+
 
 def draw_disaster(sim: Scheduler) -> Disaster:
     """Draw what happens in a run of the unplanned world."""
@@ -50,10 +55,7 @@ def draw_disaster(sim: Scheduler) -> Disaster:
 
 
 class Disasters:
-    """Lets the disaster of a plan happen; not while a planned switch moves the groups.
-
-    Then the positions are on the cluster that dies, and no emergency switch asks anybody for them.
-    """
+    """Lets the disaster of a plan happen; half of them not while a planned switch is under way."""
 
     def __init__(self, world: World, disaster: Disaster) -> None:
         self._world, self._disaster = world, disaster
@@ -85,9 +87,11 @@ class Disasters:
 
     def _strike(self) -> None:
         world, disaster = self._world, self._disaster
-        if world.moving:
+        if world.moving and not self._disaster.abrupt:
             world.sim.after(0.3, self._strike)
             return
+        if world.moving:
+            world.count("disasters in the middle of a switch")
         self.happened = True
         active = world.state().active
         alias = active if disaster.active else world.other(active)

@@ -48,6 +48,7 @@ MUST_HAPPEN_UNPLANNED = (
     "active cluster given up alive",
     "returns without a tail",
     "kills of the standby cluster",
+    "disasters in the middle of a switch",
     "pauses of the standby cluster",
     "switches after a return",
     "alignments",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from clientlib.protocol.state import Phase, merge
 from failover.core.result import RunResult, SwitchRequest
 from failover.core.snapshot import ClusterSnapshot, Snapshot, TopicInfo
+from failover.core.stranded import declares
 from failover.engine import Orchestrator
 from failover.io.ports import Ports
 from tests.simulation.clock import Killed, Process, SimClock
@@ -135,7 +136,7 @@ class Operator:
 
     def _next(self) -> None:
         world = self._world
-        if self._emergency:
+        if self._emergency or self._stranded:
             self._start("switch")
             return
         wanted = 1 + world.plan.switches - self._left
@@ -166,8 +167,9 @@ class Operator:
     def _start(self, command: Command) -> None:
         self._running += 1
         world, sim = self._world, self._sim
-        to = world.other(world.state().active)
-        emergency = command == "switch" and self._emergency
+        stranded = command == "switch" and self._stranded
+        to = world.state().active if stranded else world.other(world.state().active)
+        emergency = stranded or (command == "switch" and self._emergency)
         if emergency:
             world.count("unplanned switches tried")
         tool = Tool(world, command, to, self._ended, emergency=emergency)
@@ -197,13 +199,22 @@ class Operator:
 
     def _clear(self) -> None:
         if not self._running and not self.settled:
-            self._start("resume" if self._active.answers else "switch")
+            lost = self._stranded or not self._active.answers
+            self._start("switch" if lost else "resume")
 
     @property
     def settled(self) -> bool:
         """Whether nothing is under way and writes are open."""
         open_ = self._world.state().phase is Phase.ACTIVE and self._active.answers
-        return self.done and not self._running and open_
+        return self.done and not self._running and open_ and not self._stranded
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether the other cluster is gone while groups, or the commit, still depend on it."""
+        world, state = self._world, self._world.state()
+        other = world.other(state.active)
+        gone = not world.clusters[other].answers and self._active.answers
+        return gone and (state.phase is not Phase.ACTIVE or declares(state, state.active))
 
     @property
     def _emergency(self) -> bool:

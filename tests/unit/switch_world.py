@@ -102,7 +102,9 @@ class World:
         assert state is not None
         seen = Seen(*state.order, state.run)
         quiet = state.phase is not Phase.ACTIVE
-        self.register(alias, Client(ident, Role.PRODUCER, SCOPE, seen=seen, quiesced=quiet))
+        again = max(state.unplanned, default=0)
+        client = Client(ident, Role.PRODUCER, SCOPE, seen=seen, quiesced=quiet, replayed=again)
+        self.register(alias, client)
 
     def move(self, group: str, topics: Mapping[str, int], on: str) -> None:
         """Let a group commit with the newest token."""
@@ -186,6 +188,9 @@ class Store:
         self._world = world
         self._mine: dict[str, int] = {}
         self._held: tuple[str, ...] = ()
+
+    def warm_s(self) -> float:
+        return 0.0
 
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return self._world.call(lambda: {alias: self._acquire(alias) for alias in aliases})

@@ -45,7 +45,7 @@ def topic(*ends: int, starts: tuple[int, ...] | None = None) -> TopicInfo:
     return TopicInfo(starts or (0,) * len(ends), ends, ends)
 
 
-def client(ident: str, role: Role, **changes: Any) -> Client:
+def client(ident: str, role: Role, *, at: int = 2, **changes: Any) -> Client:
     return Client(
         ident,
         role,
@@ -53,7 +53,7 @@ def client(ident: str, role: Role, **changes: Any) -> Client:
         group="billing" if role is Role.CONSUMER else "",
         topics=("orders",),
         digest=SETTINGS.digest,
-        seen=Seen(2, 1),
+        seen=Seen(at, 1),
         **changes,
     )
 
@@ -149,6 +149,15 @@ def state(**changes: Any) -> Change:
     return apply
 
 
+def first_epoch(snapshot: Snapshot) -> Snapshot:
+    """RIGHT has never been active."""
+    living = on("LEFT", clients={})(snapshot)
+    old = view(ledger={})(state(epochs=(Epoch(1, "LEFT"),))(living))
+    return registered(
+        *(client(c, r, at=1) for c, r in (("p1", Role.PRODUCER), ("c1", Role.CONSUMER)))
+    )(old)
+
+
 def view(**changes: Any) -> Change:
     return lambda snapshot: replace(snapshot, view=replace(snapshot.view, **changes))
 
@@ -234,6 +243,12 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         {"active-mismatch:block"},
     ),
     ("as expected", lambda s: s, replace(TO_RIGHT, expect_active="LEFT"), set()),
+    (
+        "a cluster that came back and does not know what happened since",
+        registered(client("c9", Role.CONSUMER, at=3)),
+        replace(TO_RIGHT, emergency=True),
+        {"epoch-unknown:block"},
+    ),
     (
         "skip nobody",
         lambda s: s,
@@ -345,18 +360,14 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
     ),
     (
         "narrow topic without records, owned as far as it goes",
-        lambda s: topics("RIGHT", orders=topic(0))(
-            view(ledger={})(state(epochs=(Epoch(1, "LEFT"),))(s))
-        ),
+        lambda s: topics("RIGHT", orders=topic(0))(first_epoch(s)),
         TO_RIGHT,
         {"partition-count-differs:warn"},
     ),
     ("copy not made yet", topics("RIGHT", LEFT__orders=None), TO_RIGHT, set()),
     (
         "never active, not empty",
-        lambda s: topics("RIGHT", orders=topic(41, 50))(
-            view(ledger={})(state(epochs=(Epoch(1, "LEFT"),))(s))
-        ),
+        lambda s: topics("RIGHT", orders=topic(41, 50))(first_epoch(s)),
         TO_RIGHT,
         {"standby-not-empty:block"},
     ),

@@ -6,8 +6,9 @@ import pytest
 
 from clientlib.protocol.clients import Client, Role
 from clientlib.protocol.state import Mark, Phase, State
-from clientlib.protocol.types import Offset, Partition
-from failover.core.result import ExitCode, Finding, Severity
+from clientlib.protocol.types import Offset, Partition, Revision
+from failover.core.result import ExitCode, Finding, RunResult, Severity
+from failover.execution import Execution
 from tests.unit.switch_world import LEFT, OTHER, RIGHT, SCOPE, Admin, Crash, World
 
 TOPICS = {"T1": 2, "T2": 1}
@@ -303,7 +304,7 @@ def test_a_stop_in_any_turn_undoes_before_the_intent_and_completes_after_it(turn
 
 def test_the_other_zombie_is_fenced(world: World) -> None:
     first = world.orchestrator().start("switch", world.request(RIGHT))
-    for _ in range(4):
+    while first.current is None:
         first.turn()
     world.clusters[LEFT].generation += 1  # a newer run
     while first.turn():
@@ -339,6 +340,54 @@ def test_of_two_that_fence_each_other_while_locking_one_wins(world: World) -> No
         world.now_ms += 1
     assert second.result is not None
     assert second.result.result in {"locked", "unchanged"}
+
+
+def finish(execution: Execution, world: World) -> RunResult:
+    while execution.turn():
+        world.now_ms += max(1, int(execution.pause_s * 1000))
+        world.on_sleep()
+    assert execution.result is not None
+    return execution.result
+
+
+def test_a_tool_that_was_a_little_slower_does_not_fence_who_is_at_work(world: World) -> None:
+    first, second = (world.orchestrator().start("switch", world.request(RIGHT)) for _ in range(2))
+    for _ in range(2):
+        second.turn()  # it looked, and saw no mark
+    while first.current is None:
+        first.turn()
+    live, beats = world.on_sleep, iter(range(2, 10_000))
+
+    def beat() -> None:
+        live()
+        holder = world.clusters[LEFT].view().mark
+        assert holder is not None
+        mark = Mark(holder.run, holder.owner, next(beats))
+        world.clusters[LEFT].state.append(mark.record(SCOPE))
+
+    world.on_sleep = beat
+    locked = finish(second, world)
+    assert (locked.result, locked.changed) == ("locked", False)
+    world.on_sleep = live
+    assert finish(first, world).result == "switched"
+
+
+def test_a_run_that_was_fenced_after_its_commit_is_completed_by_who_fenced_it(
+    world: World,
+) -> None:
+    first, second = (world.orchestrator().start("switch", world.request(RIGHT)) for _ in range(2))
+    while first.current is None or not first.current.committed:
+        first.turn()
+        world.on_sleep()
+    second._stage = second._lock  # it looked before, and saw no mark
+    second._views = {alias: cluster.view() for alias, cluster in world.clusters.items()}
+    second._marks = {a: v.mark for a, v in second._views.items() if v.mark is not None}
+    second._planned_on = Revision(1, 0)
+    assert finish(second, world).result == "unchanged"
+    fenced = finish(first, world)
+    assert (fenced.result, fenced.changed, fenced.epoch) == ("locked", True, 2)
+    assert f"{RIGHT} is active" in fenced.message
+    assert world.orchestrator().resume().result == "unchanged"
 
 
 def test_an_unplanned_switch_that_committed_is_not_undone_by_who_saw_only_the_returned_side(

@@ -1,7 +1,8 @@
 """Rules on the control plane: clusters, state, permissions, other runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from clientlib.protocol.clients import Client, Registration
 from failover.core.journal import unfinished
 from failover.core.result import Finding, Severity
 from failover.core.rules.case import Case, Rule, listed
@@ -125,6 +126,35 @@ def active_mismatch(case: Case) -> Iterator[Finding]:
         )
 
 
+def epoch_unknown(case: Case) -> Iterator[Finding]:
+    """Clients follow an epoch that no cluster in reach knows: its cluster came back and is gone."""
+    if case.state is None:
+        return
+    for cluster in case.snapshot.clusters.values():
+        ahead = newest_seen(cluster.clients.values())
+        if cluster.reachable and ahead is not None and ahead.seen.epoch > case.state.epoch.counter:
+            yield unknown_epoch(case.snapshot.scope, ahead, case.state.epoch.counter)
+
+
+def newest_seen(registrations: Iterable[Registration]) -> Client | None:
+    """Return the client that has seen the newest epoch."""
+    clients = (registration.client for registration in registrations)
+    return max(clients, key=lambda client: client.seen.epoch, default=None)
+
+
+def unknown_epoch(scope: str, client: Client, known: int) -> Finding:
+    """Return the finding of a client that is ahead of every state in reach."""
+    return Finding(
+        "epoch-unknown",
+        Severity.BLOCK,
+        f"scope {scope}",
+        f"client {client.id} follows epoch {client.seen.epoch}, no cluster in reach knows more "
+        f"than epoch {known}",
+        "the cluster that opened it is gone, and this one was not brought up to date before",
+        "start that cluster again, then `failover rejoin` this one",
+    )
+
+
 def run_unfinished(case: Case) -> Iterator[Finding]:
     """An older run ended without a result; a new switch deals with it first."""
     run = unfinished(case.snapshot.view, case.snapshot.scope)
@@ -179,6 +209,7 @@ RULES: tuple[Rule, ...] = (
     control_topic_missing,
     permission_missing,
     active_mismatch,
+    epoch_unknown,
     client_unknown,
     run_unfinished,
     run_locked,

@@ -77,8 +77,16 @@ def group_not_moved(case: Case) -> Iterator[Finding]:
                 f"{len(behind)} partitions not yet moved to {case.active}: "
                 + listed((f"{p.topic}[{p.number}]" for p in behind), 3),
                 "their owner has not handed the position over since the last switch",
-                "wait for the members; restart one that is stuck",
+                _to_be_moved(case),
             )
+
+
+def _to_be_moved(case: Case) -> str:
+    before = case.state.epochs[-2].cluster if case.state else ""
+    known = case.snapshot.clusters.get(before)
+    if known is not None and not known.reachable:
+        return f"if {before} is gone: failover switch --to {case.active} --emergency"
+    return "wait for the members; restart one that is stuck"
 
 
 def _behind(case: Case, group: str) -> set[Partition]:
