@@ -38,7 +38,7 @@ from clientlib.io.kafka import Threads, library_log
 from clientlib.io.outgoing import Outgoing, Report, acknowledged, by_header, checked, header, ignore
 from clientlib.io.registry import Registry
 from clientlib.io.rescue import Again, Rescuer
-from clientlib.io.transactions import Desk, Transactions
+from clientlib.io.transactions import Desk, Transactions, within
 from clientlib.io.watch import give_back, shared_watch
 from clientlib.origin import Origin
 from clientlib.protocol.clients import Client, Role
@@ -266,7 +266,7 @@ class FailoverProducer(Producer):
 
     def _let_through(self, handle: Producer) -> None:
         """Let the application write directly; the lock is held."""
-        self._direct = handle.produce
+        self._direct = handle.produce if self._transactions is None else within(handle)
         self._fast.open(self._direct, self._valid_until)
 
     def _take(self, record: Outgoing, report: Report | None) -> None:

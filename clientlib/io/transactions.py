@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -350,6 +351,26 @@ class Transactions:
             with self._desk.lock:
                 if self._transaction.stage is Stage.CARRIED:
                     self._transaction.committed()
+
+
+def within(handle: Producer) -> Callable[..., None]:
+    """Return the handle's ``produce``, which says when its transaction has failed.
+
+    librdkafka refuses records of a failed transaction as if there were none, and tells only at the
+    commit that it must be aborted.
+    """
+    produce = handle.produce
+
+    def take(*record: Any) -> None:
+        try:
+            produce(*record)
+        except KafkaException as error:
+            if error.args[0].code() != _STATE:
+                raise
+            reason = "the transaction has failed and must be aborted"
+            raise KafkaException(KafkaError(_STATE, reason, txn_requires_abort=True)) from error
+
+    return take
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from application import Application
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from transacting import Transacting
 
 from failover.core.result import ExitCode, RunResult
 from failover.lab.lab import Lab
+from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.transactions")
 
@@ -102,6 +103,23 @@ def test_an_idle_open_transaction_holds_up_no_switch(app: Application) -> None:
     complete(app)
 
 
+def wait_copied(app: Application) -> None:
+    """Wait until the mirror has begun with the application's topic."""
+    consumer = Consumer({"bootstrap.servers": app.lab.bootstrap("RIGHT"), "group.id": "tx-test"})
+    parts = [TopicPartition(f"LEFT.{app.topic}", number) for number in range(app.partitions)]
+
+    def copied() -> bool:
+        try:
+            return any(consumer.get_watermark_offsets(part, 5)[1] > 0 for part in parts)
+        except KafkaException:
+            return False  # the topic is not there yet
+
+    try:
+        wait_until(copied, timeout_s=90, what="nothing is copied")
+    finally:
+        consumer.close()
+
+
 def give_up_left(app: Application) -> None:
     app.lab.kill("LEFT")
     result = app.emergency("RIGHT")
@@ -116,6 +134,7 @@ def test_left_is_killed_with_an_open_transaction(app: Application) -> None:
     held = Transacting(app, "held")
     held.producer.init_transactions(30)
     app.wait_flowing()
+    wait_copied(app)
     held.begin()
     for _ in range(20):
         held.send()
@@ -143,6 +162,7 @@ def test_what_was_committed_and_not_copied_when_left_was_killed_is_written_again
     transact(app, 2)
     app.consume(2, commit="batch")
     app.wait_flowing()
+    wait_copied(app)
     app.lab.pause("mm2")
     try:
         work_on(1.0)
@@ -164,6 +184,7 @@ def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(app: Applic
     held = Transacting(app, "held")
     held.producer.init_transactions(30)
     app.wait_flowing()
+    wait_copied(app)
     assert held.transaction(3)
     held.begin()
     for _ in range(20):

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from clientlib.core.replay_buffer import Kept
 from clientlib.io.carry import Carrier
 from clientlib.io.rescue import Again, Replay, Rescuer, Taken
-from clientlib.io.transactions import Desk, Transactions
+from clientlib.io.transactions import Desk, Transactions, within
 from tests.unit.test_replay_buffer import Acked
 
 TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True))
@@ -211,6 +211,19 @@ def test_a_refused_commit_must_be_aborted_and_a_fenced_producer_stays_so() -> No
         assert refused.value.args[0].fatal()
     bench.transactions.shut("writes are closed")
     assert bench.transactions.settle("LEFT"), "a fenced producer holds up no switch"
+
+
+def test_a_record_of_a_failed_transaction_is_refused_with_the_word_to_abort() -> None:
+    """librdkafka says "erroneous state", and what is wrong only at the commit."""
+
+    class Failed:
+        def produce(self, *_record: Any) -> None:
+            raise KafkaException(KafkaError(KafkaError._STATE))
+
+    take = within(Failed())  # type: ignore[arg-type]  # what is asked
+    with pytest.raises(KafkaException) as refused:
+        take("T", b"v")
+    assert (name(refused), refused.value.args[0].txn_requires_abort()) == ("_STATE", True)
 
 
 def test_an_abort_that_comes_before_the_coordinator_has_heard_makes_the_producer_anew() -> None:
