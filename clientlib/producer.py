@@ -13,18 +13,13 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self
 
-from confluent_kafka import (
-    OFFSET_INVALID,
-    TIMESTAMP_CREATE_TIME,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-)
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clientlib.core.producer_session import (
     Command,
@@ -37,18 +32,17 @@ from clientlib.core.producer_session import (
 )
 from clientlib.core.replay_buffer import Headers, Kept
 from clientlib.io import options as opts
+from clientlib.io.carry import Carrier
 from clientlib.io.fast_path import FastPath
 from clientlib.io.kafka import Threads, library_log
+from clientlib.io.outgoing import Outgoing, Report, acknowledged, by_header, checked, header, ignore
 from clientlib.io.registry import Registry
 from clientlib.io.rescue import Again, Rescuer
+from clientlib.io.transactions import Desk, Transactions, within
 from clientlib.io.watch import give_back, shared_watch
 from clientlib.origin import Origin
 from clientlib.protocol.clients import Client, Role
-from clientlib.protocol.errors import (
-    ClusterUnreachableError,
-    ConfigurationError,
-    NotSupportedError,
-)
+from clientlib.protocol.errors import ClusterUnreachableError, NotSupportedError
 from clientlib.protocol.state import State
 from clientlib.version import VERSION
 
@@ -61,38 +55,22 @@ _DEFAULT_QUEUE = 100_000
 _DEFAULT_MAX_BYTES = 1_000_000
 _POLL_SLICE_S = 0.1
 _CONFIRM_S = 1.0
+_CLOSE_S = 5.0
 _REPLAY_MS = 60_000
 IDENTITY = "failover.id"
 """Header of each record with ``failover.record.identity: header``: session and number."""
 _REPLAY_BYTES = 256 * 1024 * 1024
 _PURGED = KafkaError._PURGE_QUEUE  # noqa: SLF001 - confluent-kafka's public spelling
 _FULL = KafkaError._QUEUE_FULL  # noqa: SLF001 - as above
-
-Report = Callable[[Any, Any], None]
-
-
-class _Record(NamedTuple):
-    """A record that the application has handed to us while nothing may be written.
-
-    The fields are the arguments of ``confluent_kafka.Producer.produce``, in its order.
-    """
-
-    topic: str
-    value: Any
-    key: Any
-    partition: int
-    callback: Report
-    on_delivery: None
-    timestamp: int
-    headers: Any
+_NOT_CONFIGURED = KafkaError._NOT_CONFIGURED  # noqa: SLF001 - as above
 
 
 class FailoverProducer(Producer):
     """Drop-in for ``confluent_kafka.Producer``; see the module's docstring.
 
     Takes the same settings, and ``failover.*`` as `FailoverConsumer` does. ``acks=all`` and
-    idempotence are forced (``failover.idempotence: false`` refuses). Raises ConfigurationError for
-    a wrong setting, NotSupportedError for transactions.
+    idempotence are forced (``failover.idempotence: false`` refuses). With ``transactional.id`` it
+    has transactions, each of them on one cluster. Raises ConfigurationError for a wrong setting.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -110,8 +88,6 @@ class FailoverProducer(Producer):
             )
             super().__init__(settings)
             return
-        if "transactional.id" in settings:
-            raise NotSupportedError("transactional.id: a transaction cannot follow a switch")
         self._set_up(settings)
         self._start()
 
@@ -122,20 +98,45 @@ class FailoverProducer(Producer):
         self._limit = int(settings.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
         self._lock = threading.Lock()
         self._target = ""
-        self._waiting: deque[tuple[_Record, Report | None]] = deque()
+        self._waiting: deque[tuple[Outgoing, Report | None]] = deque()
         self._held: deque[tuple[str, Report, Any, Any]] = deque()
         self._reporting = ""
         self._serving_for_application = True
         self._draining = ""
         replay_s = float(settings.get("failover.replay.ms", _REPLAY_MS)) / 1000
         replay_bytes = int(settings.get("failover.replay.bytes", _REPLAY_BYTES))
-        self._rescuer = Rescuer(self._options, replay_s, replay_bytes)
-        self._session_id = self._options.ident if _by_header(settings) else ""
+        transactional = "transactional.id" in settings
+        self._rescuer = Rescuer(self._options, replay_s, replay_bytes, transactional=transactional)
+        self._session_id = self._options.ident if by_header(settings) else ""
         self._numbers = itertools.count()
         self._default_report = settings.get("on_delivery") or settings.get("dr_cb")
         if not self._session_id:
             self._fast.remember(None, self._reporter(self._default_report))
         self._max_bytes = int(settings.get("message.max.bytes", _DEFAULT_MAX_BYTES))
+        self._transactions = self._with_transactions() if transactional else None
+
+    def _with_transactions(self) -> Transactions:
+        carrier = Carrier(
+            self._rescuer,
+            lambda: bool(self._rescuing),
+            self._take_back,
+            lambda *report: self._held.append(report),
+        )
+        desk = Desk(
+            lock=self._lock,
+            handle=lambda alias: self._handles[alias],
+            active=self._active_now,
+            waiting=lambda: bool(self._waiting),
+            refuse=self._refuse_waiting,
+            let_through=self._let_through,
+            shut=self._close_path,
+            lapsed=self._out_of_date,
+            reporting=self._report_as,
+            serve=self._serve_held,
+            quietly=self._quietly,
+            renew=self._renew,
+        )
+        return Transactions(desk, self._rescuer, carrier)
 
     def _start(self) -> None:
         """Make the handles, and begin to follow the state."""
@@ -161,11 +162,14 @@ class FailoverProducer(Producer):
         self._threads.start("agent", self._follow)
         self._threads.start("replicated", self._confirm)
         for alias in failover.aliases:
-            self._threads.start(f"register-{alias}", lambda a=alias: self._stay_registered(a))  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
+            self._threads.start(f"register-{alias}", partial(self._stay_registered, alias))
+            if self._transactions is not None:
+                keep = partial(self._transactions.stay_initialised, alias, self._threads.stopping)
+                self._threads.start(f"transactions-{alias}", keep)
 
     def _conf(self, alias: str) -> dict[str, Any]:
         conf = self._options.conf(alias)
-        if self._idempotent:
+        if self._idempotent and self._transactions is None:  # else it is on in any case
             conf |= {"acks": "all", "enable.idempotence": True}
         for name in ("on_delivery", "dr_cb"):
             conf.pop(name, None)
@@ -228,13 +232,13 @@ class FailoverProducer(Producer):
                 if monotonic() < self._valid_until:
                     self._direct(topic, value, key, partition, deliver, None, timestamp, headers)
                     return
-                # this process was stopped for so long that nobody waits for it any more
-                self._shut()
-                self._overdue = True
+                self._out_of_date()
+            if self._transactions is not None:
+                self._transactions.check_produce()
             # a record's time is when the application produced it, not when it was let through
             timestamp = timestamp or int(time.time() * 1000)
             deliver = self._remembering(wanted, headers, timestamp)
-            record = _Record(topic, value, key, partition, deliver, None, timestamp, headers)
+            record = Outgoing(topic, value, key, partition, deliver, None, timestamp, headers)
             self._take(record, wanted)
 
     def _identified(self, headers: Any) -> list[tuple[str, Any]]:
@@ -243,16 +247,34 @@ class FailoverProducer(Producer):
         identity = f"{self._session_id};{next(self._numbers)}".encode()
         return [*listed, (IDENTITY, identity)]
 
+    def _out_of_date(self) -> bool:
+        """Shut when this process was stopped for so long that nobody waits for it any more."""
+        if monotonic() < self._valid_until:
+            return False
+        self._overdue = True
+        self._shut()
+        return True
+
     def _shut(self) -> None:
         """Hand nothing over any more; the lock is held."""
+        self._close_path()
+        if self._transactions is not None:
+            self._transactions.shut("writes are closed")
+
+    def _close_path(self) -> None:
         self._direct = None
         self._fast.shut()
 
-    def _take(self, record: _Record, report: Report | None) -> None:
+    def _let_through(self, handle: Producer) -> None:
+        """Let the application write directly; the lock is held."""
+        self._direct = handle.produce if self._transactions is None else within(handle)
+        self._fast.open(self._direct, self._valid_until)
+
+    def _take(self, record: Outgoing, report: Report | None) -> None:
         """Keep a record until writes are open; the lock is held."""
         if self._closed:
             raise RuntimeError("Producer has been closed")
-        size = sum(len(_checked(part)) for part in (record.value, record.key))
+        size = sum(len(checked(part)) for part in (record.value, record.key))
         if size > self._max_bytes:
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         if len(self._waiting) >= self._limit:
@@ -294,7 +316,7 @@ class FailoverProducer(Producer):
     def _remembering(self, report: Report | None, headers: Any, timestamp: int) -> Report:
         """Return what reports a record of which the report leaves out headers or timestamp."""
         listed = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
-        encoded = [(name, _header(value)) for name, value in listed]
+        encoded = [(name, header(value)) for name, value in listed]
 
         def deliver(error: Any, message: Any) -> None:
             if error is None:
@@ -320,7 +342,7 @@ class FailoverProducer(Producer):
         """Keep a record that the given-up cluster never acknowledged: it is written again."""
         now, latency = time.time(), message.latency()
         window, self._looked = (self._looked - latency, now - latency), now
-        told = report or _ignore
+        told = report or ignore
         kept = Kept.of(message, headers, timestamp or int(window[0] * 1000), told)
         self._rescuer.returned.append(kept._replace(window=window, guessed=not timestamp))
 
@@ -351,13 +373,34 @@ class FailoverProducer(Producer):
             if self._target:
                 self._reporting = self._target
                 wait = 0 if served else min(left, _POLL_SLICE_S)
-                with self._serving:
-                    served += self._handles[self._target].poll(wait) if self._target else 0
+                try:
+                    with self._serving:
+                        served += self._handles[self._target].poll(wait) if self._target else 0
+                except KafkaException as error:
+                    self._check_given_up(error)
             else:
                 time.sleep(min(left, _TICK_S))
             served += self._serve_held()
             if served or left <= 0:
                 return served
+
+    def _polled(self, cluster: str, wait: float) -> int:
+        try:
+            return self._handles[cluster].poll(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+            return 0
+
+    def _flushed(self, cluster: str, wait: float) -> None:
+        try:
+            self._handles[cluster].flush(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+
+    def _check_given_up(self, error: KafkaException) -> None:
+        """Leave it to the transactions to say that a handle is given up: it may be made anew."""
+        if self._transactions is None or not error.args[0].fatal():
+            raise error
 
     def origin(self, message: Message) -> Origin | None:
         """Say, inside a delivery callback, which cluster took the record; None when plain."""
@@ -389,7 +432,7 @@ class FailoverProducer(Producer):
                 self._reporting = self._target
                 with self._serving:
                     if self._target:
-                        self._handles[self._target].flush(min(left, _POLL_SLICE_S))
+                        self._flushed(self._target, min(left, _POLL_SLICE_S))
             elif left > 0 and len(self):
                 time.sleep(min(left, 0.005))
             remaining = len(self)
@@ -411,12 +454,9 @@ class FailoverProducer(Producer):
         if not self._handles:
             super().purge(in_queue, in_flight, blocking)
             return
-        with self._lock:
-            waiting, self._waiting = (
-                (self._waiting, deque()) if in_queue else (deque(), self._waiting)
-            )
-        for record, report in waiting:
-            self._refuse(record, report, KafkaError(_PURGED))
+        if in_queue:
+            with self._lock:
+                self._refuse_waiting()
         self._serve_held()
         for handle in self._handles.values():
             handle.purge(in_queue, in_flight, blocking)
@@ -427,6 +467,8 @@ class FailoverProducer(Producer):
             return super().close()
         if self._closed:
             return True
+        if self._transactions is not None:
+            self._transactions.close(min(timeout, _CLOSE_S) if timeout >= 0 else _CLOSE_S)
         self.flush(timeout)
         with self._lock:
             self._closed = True
@@ -466,38 +508,71 @@ class FailoverProducer(Producer):
         for handle in self._handles.values():
             handle.set_sasl_credentials(username, password)
 
-    def _no_transactions(self) -> NotSupportedError:
-        return NotSupportedError("transactional.id is not set, and cannot be for this producer")
+    # -- transactions ------------------------------------------------------------------------
 
-    def init_transactions(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a transaction cannot follow a switch."""
-        if self._handles:
-            raise self._no_transactions()
-        super().init_transactions(*args, **kwargs)
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Be ready on the active cluster, and on the others as soon as they answer."""
+        if not self._handles:
+            super().init_transactions(timeout)
+            return
+        self._in_transactions().init(timeout)
 
     def begin_transaction(self) -> None:
-        """Refuse: a transaction cannot follow a switch."""
-        if self._handles:
-            raise self._no_transactions()
-        super().begin_transaction()
+        """Begin a transaction; while writes are closed its records wait here."""
+        if not self._handles:
+            super().begin_transaction()
+            return
+        self._in_transactions().begin()
 
-    def commit_transaction(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a transaction cannot follow a switch."""
-        if self._handles:
-            raise self._no_transactions()
-        super().commit_transaction(*args, **kwargs)
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Commit. A transaction that was open when writes closed raises: abort it."""
+        if not self._handles:
+            super().commit_transaction(timeout)
+            return
+        self._in_transactions().commit(timeout)
 
-    def abort_transaction(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a transaction cannot follow a switch."""
-        if self._handles:
-            raise self._no_transactions()
-        super().abort_transaction(*args, **kwargs)
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Abort; records that were not delivered are reported as purged."""
+        if not self._handles:
+            super().abort_transaction(timeout)
+            return
+        self._in_transactions().abort(timeout)
 
     def send_offsets_to_transaction(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a transaction cannot follow a switch."""
-        if self._handles:
-            raise self._no_transactions()
-        super().send_offsets_to_transaction(*args, **kwargs)
+        """Refuse: a group's position moves with its commits, not with a transaction."""
+        if not self._handles:
+            super().send_offsets_to_transaction(*args, **kwargs)
+            return
+        raise NotSupportedError("send_offsets_to_transaction: commit with the consumer instead")
+
+    def _in_transactions(self) -> Transactions:
+        if self._transactions is None:
+            raise KafkaException(
+                KafkaError(_NOT_CONFIGURED, "the Transactional API requires transactional.id")
+            )
+        return self._transactions
+
+    def _active_now(self) -> str:
+        state = self._watch.view().state
+        return self._target or (state.active if state is not None else "")
+
+    def _report_as(self, cluster: str) -> None:
+        self._reporting = cluster
+
+    def _refuse_waiting(self) -> None:
+        """Report what waits as purged; the lock is held."""
+        waiting, self._waiting = self._waiting, deque()
+        for record, report in waiting:
+            self._refuse(record, report, KafkaError(_PURGED))
+
+    @contextmanager
+    def _quietly(self, cluster: str) -> Iterator[None]:
+        """Let the reports that come in wait for the application's own poll."""
+        self._draining, self._serving_for_application = cluster, False
+        try:
+            yield
+        finally:
+            self._serving_for_application = True
 
     # -- the agent: follows the state ------------------------------------------------------------
 
@@ -520,6 +595,7 @@ class FailoverProducer(Producer):
             quiesced=self._session.quiesced,
             replayed=self._replayed,
             at_risk=self._rescuer.at_risk,
+            transactional=self._transactions is not None,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -538,9 +614,9 @@ class FailoverProducer(Producer):
                 self._step()
                 self._rescuer.gather()
                 self._finish_replay()
-                for alias, handle in self._handles.items():
+                for alias in self._handles:
                     if alias != self._target:
-                        handle.poll(0)
+                        self._polled(alias, 0)
             except Exception:
                 log.exception("a turn of the producer's agent failed; taking it again")
 
@@ -553,7 +629,7 @@ class FailoverProducer(Producer):
         }
         state = self._watch.view().state
         if state is None or self._watch.too_new:
-            self._do(self._session.on_lapsed())
+            self._end(self._session.on_lapsed())
             return
         cluster = state.active
         seen = self._session.seen
@@ -564,13 +640,19 @@ class FailoverProducer(Producer):
             self._replayed = state.epoch.counter
         self._do(changed)
         if self._lapsed():
-            self._do(self._session.on_lapsed())
+            self._end(self._session.on_lapsed())
         if self._session.seen != seen and not changed and self._session.quiesced:
             self._register(cluster)
         opening = self._session.on_registered(cluster, ok=confirmed[cluster] and not self._todo)
         if opening:
             self._opened_since = sinces[cluster]
         self._do(opening)
+        if self._transactions is not None and self._transactions.reopen:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        if self._session.stage is Stage.OPEN and self._target and not self._todo:
+            self._do([Open(self._target)])
 
     def _lapsed(self) -> bool:
         """Say whether the registration under which this producer opened has ended."""
@@ -585,6 +667,12 @@ class FailoverProducer(Producer):
         self._todo.extend(commands)
         while self._todo and self._perform(self._todo[0]):
             self._todo.popleft()
+
+    def _end(self, commands: list[Command]) -> None:
+        """Drop what was under way, if anything overtakes it, and do these."""
+        if commands:
+            self._todo.clear()
+        self._do(commands)
 
     def _register(self, cluster: str) -> bool:
         with self._registry_locks[cluster]:
@@ -632,7 +720,8 @@ class FailoverProducer(Producer):
 
     def _rescue(self, order: Rescue) -> bool:
         """Put what the copies lack in front of everything that waits."""
-        with self._serving:  # nobody else takes reports while those of the lost cluster come in
+        calls = self._transactions.calls if self._transactions is not None else nullcontext()
+        with calls, self._serving:  # nobody else takes reports of the lost cluster
             self._target = ""
             if self._rescued != order:
                 self._take_from(order.lost)
@@ -643,35 +732,51 @@ class FailoverProducer(Producer):
             log.warning("%s cannot say what it lacks of %s: %s", order.to, order.lost, error)
             self._wakeup.set()
             return False
+        if self._transactions is not None:
+            self._transactions.owe(taken)
+        else:
+            self._put_in_front(taken.again)
+        for kept, offset in taken.copied:
+            self._held.append((order.lost, kept.report, None, acknowledged(kept, offset)))
+        self._session.on_rescued()
+        return True
+
+    def _put_in_front(self, records: list[Again]) -> None:
         with self._lock:
-            for again in reversed(taken.again):
+            for again in reversed(records):
                 report = self._written_again(again)
                 kept = again.kept
                 number = -1 if kept.unsent else kept.partition  # -1: by its key
-                record = _Record(
+                record = Outgoing(
                     *(kept.topic, kept.value, kept.key, number),
                     *(report, None, kept.at_ms, again.headers),
                 )
                 self._waiting.appendleft((record, again.report))
-        for kept, offset in taken.copied:
-            self._held.append((order.lost, kept.report, None, _acknowledged(kept, offset)))
-        self._session.on_rescued()
-        return True
 
     def _take_from(self, lost: str) -> None:
-        """Take back what the lost cluster never acknowledged; once."""
-        handle = self._handles[lost]
-        self._rescuing = lost
-        self._draining, self._serving_for_application = lost, False
+        """Take back what the lost cluster never acknowledged; once.
+
+        What belongs to a transaction that is aborted is reported instead.
+        """
+        counts = self._transactions is None or self._transactions.lost(lost)
+        self._rescuing = lost if counts else ""
         self._looked = time.time()
         try:
-            handle.purge()
-            while len(handle):
-                handle.poll(0.01)
+            with self._quietly(lost):
+                self._renew(lost)
         finally:
-            self._rescuing, self._serving_for_application = "", True
+            self._rescuing = ""
+        if self._transactions is not None:
+            self._transactions.replaced(lost, keep=counts)
+
+    def _renew(self, cluster: str) -> None:
+        """Make a cluster's handle anew; what was on its way is reported, or taken back."""
+        handle = self._handles[cluster]
+        handle.purge()
+        while len(handle):
+            self._polled(cluster, 0.01)
         # what it may still have on the wire goes with it
-        self._handles[lost] = Producer(self._conf(lost))
+        self._handles[cluster] = Producer(self._conf(cluster))
 
     def _written_again(self, again: Again) -> Report:
         """Return what takes the report of a record that is written again."""
@@ -704,11 +809,11 @@ class FailoverProducer(Producer):
     def _drain(self, cluster: str) -> bool:
         """Flush what was handed over; its reports wait for the application's own poll."""
         handle = self._handles[cluster]
-        self._draining, self._serving_for_application = cluster, False
-        try:
-            handle.flush(0.05)
-        finally:
-            self._serving_for_application = True
+        if self._transactions is not None and not self._transactions.settle(cluster):
+            self._wakeup.set()
+            return False
+        with self._quietly(cluster):
+            self._flushed(cluster, 0.05)
         if len(handle):
             self._wakeup.set()
             return False
@@ -725,17 +830,19 @@ class FailoverProducer(Producer):
             self._opened = cluster
         self._target = cluster
         self._stand_until(self._registries[cluster].valid_until)
+        if self._transactions is not None and not self._transactions.open(cluster):
+            return False
         with self._lock:
-            while self._waiting and self._hand_over(handle, *self._waiting[0]):
+            takes = self._transactions is None or self._transactions.takes_records
+            while takes and self._waiting and self._hand_over(handle, *self._waiting[0]):
                 self._waiting.popleft()
-            if not self._waiting and not self._closed:
-                self._direct = handle.produce
-                self._fast.open(self._direct, self._valid_until)
+            if takes and not self._waiting and not self._closed:
+                self._let_through(handle)
         if self._waiting:
             self._wakeup.set()
         return not self._waiting
 
-    def _hand_over(self, handle: Producer, record: _Record, report: Report | None) -> bool:
+    def _hand_over(self, handle: Producer, record: Outgoing, report: Report | None) -> bool:
         """Say whether the record is dealt with: handed over, or refused and reported."""
         try:
             handle.produce(*record)
@@ -747,55 +854,13 @@ class FailoverProducer(Producer):
             self._refuse(record, report, KafkaError(KafkaError.INVALID_RECORD, str(error)))
         return True
 
-    def _refuse(self, record: _Record, report: Report | None, error: KafkaError) -> None:
+    def _refuse(self, record: Outgoing, report: Report | None, error: KafkaError) -> None:
         """Report a record that was never handed over, from the application's own next poll."""
         if report is not None:
-            value, key = _checked(record.value), _checked(record.key)
+            value, key = checked(record.value), checked(record.key)
             message = Message(topic=record.topic, value=value, key=key, error=error)
             self._held.append((self._target, report, error, message))
 
 
-def _acknowledged(kept: Kept, offset: int | None) -> Message:
-    """Return the report of a record that a lost cluster had taken without telling."""
-    return Message(
-        topic=kept.topic,
-        partition=kept.partition,
-        offset=OFFSET_INVALID if offset is None else offset,
-        key=kept.key,
-        value=kept.value,
-        headers=cast("Any", kept.headers),
-        timestamp=(TIMESTAMP_CREATE_TIME, kept.at_ms),
-    )
-
-
-def _by_header(settings: dict[str, Any]) -> bool:
-    """Say whether each record is to carry its identity. Raises ConfigurationError."""
-    identity = settings.get("failover.record.identity", "fingerprint")
-    if identity not in {"fingerprint", "header"}:
-        raise ConfigurationError(
-            f"failover.record.identity is {identity!r}; known: fingerprint, header"
-        )
-    return bool(identity == "header")
-
-
-def _header(value: Any) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
-
-
 def _no_state() -> State:
     raise AssertionError("a replay follows a state")
-
-
-def _checked(data: Any) -> bytes:
-    """Return a record's key or value as bytes. Raises TypeError as confluent-kafka does."""
-    if data is None:
-        return b""
-    if isinstance(data, str):
-        return data.encode()
-    if not isinstance(data, bytes):
-        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'")
-    return data
-
-
-def _ignore(_error: Any, _message: Any) -> None:
-    """Take the report of a record whose application asked for none."""

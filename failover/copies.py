@@ -5,7 +5,9 @@ round of reads costs the same for one partition as for many. What can be compare
 complete is compared while it is awaited; what a copy repeats is found before writes close.
 
 Copies are read as applications read them (read_committed): what MM2 in exactly-once mode began to
-send before it was killed is no record of the copy.
+send before it was killed is no record of the copy. Their origin is read as MM2 reads it, which
+nobody can ask: as read_committed at first, and where the copy goes on with another record, the
+other way. Only an origin with aborted transactions shows a difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +48,7 @@ class _Log:
     where the comparison starts: retention may have passed the beginning on either side, and what
     was proved is not compared again. ``skip``: what the copy repeats before there_first.
     ``uneven``: the lengths differ, so the copy's end is not known beforehand. ``back``: the
-    source's log start.
+    source's log start. ``committed``: the origin is read without what was aborted.
     """
 
     here: Partition
@@ -65,12 +67,19 @@ class _Log:
     seen: Offset = -1
     stalled: int = 0
     fed: bool = False
+    committed: bool = True
 
     def physical(self, side: Side) -> Partition:
         return self.here if side == "source" else self.there
 
     def begin(self, side: Side) -> Offset:
         return self.first if side == "source" else self.there_first
+
+    def read_otherwise(self) -> None:
+        """Read the origin the other way from now on."""
+        self.committed = not self.committed
+        self.heads.clear()
+        self.match, self.tried = None, -1
 
     def start(self, first: Offset, there_first: Offset) -> None:
         self.first, self.there_first = first, there_first
@@ -127,8 +136,7 @@ class CopyWatch:
         logs = list(self._logs.values())
         for side in _SIDES:
             topics = {log.physical(side).topic for log in logs}
-            committed = self._is_copy(side)
-            self._reader.warm(self._alias(side), sorted(topics), committed=committed)
+            self._reader.warm(self._alias(side), sorted(topics), committed=True)
         ours = self._admin.starts(self._route.source, [log.here for log in logs])
         copies = self._admin.starts(self._route.target, [log.there for log in logs])
         for log in logs:
@@ -161,7 +169,7 @@ class CopyWatch:
 
     def _look_at_repeats(self, logs: Sequence[_Log]) -> None:
         """Compare what both sides hold already; where they go on evenly, the start stays."""
-        ends = self._admin.ends(self._route.source, [log.here for log in logs])
+        ends = self._admin.stable_ends(self._route.source, [log.here for log in logs])
         now = self._admin.stable_ends(self._route.target, [log.there for log in logs])
         for log in logs:
             ours = Span(log.first, max(log.first, ends[log.here]))
@@ -202,6 +210,8 @@ class CopyWatch:
             missing.append(_missing(log, ends[part], now[log.there]))
             if match is not None and match.at > log.first:
                 log.adopt(match)
+            if match is not None and match.differs and not self._is_copy("source"):
+                log.read_otherwise()
         return copies, tuple(missing)
 
     @property
@@ -247,10 +257,25 @@ class CopyWatch:
 
     def _read(self, side: Side, requests: Mapping[Partition, tuple[_Log, ReadWindow]]) -> None:
         windows = {p: Window(r.start, r.end, r.limit) for p, (_, r) in requests.items()}
-        found = self._reader.read(self._alias(side), windows, committed=self._is_copy(side))
+        found = self._found(side, windows, {p: log for p, (log, _) in requests.items()})
         for part, (log, request) in requests.items():
             if log.match is not None:
                 log.match.feed(*self._wanted(side, part, request, found[part]))
+
+    def _found(
+        self, side: Side, windows: Mapping[Partition, Window], logs: Mapping[Partition, _Log]
+    ) -> Mapping[Partition, Records]:
+        """Read windows of one side, each log as it is to be read."""
+        found: dict[Partition, Records] = {}
+        for committed in (True, False):
+            chosen = {
+                part: window
+                for part, window in windows.items()
+                if committed is (self._is_copy(side) or logs[part].committed)
+            }
+            if chosen:
+                found |= self._reader.read(self._alias(side), chosen, committed=committed)
+        return found
 
     def _wanted(
         self, side: Side, part: Partition, request: ReadWindow, found: Records
@@ -281,7 +306,7 @@ class CopyWatch:
 
     def _read_heads(self, logs: Sequence[_Log]) -> None:
         ends: dict[Side, Mapping[Partition, Offset]] = {
-            side: self._admin.ends(self._alias(side), [log.physical(side) for log in logs])
+            side: self._admin.stable_ends(self._alias(side), [log.physical(side) for log in logs])
             for side in _SIDES
         }
         for side in _SIDES:
@@ -290,8 +315,7 @@ class CopyWatch:
                 part, start = log.physical(side), log.begin(side)
                 if ends[side][part] > start:
                     windows[part] = Window(start, ends[side][part], _HEAD)
-            committed = self._is_copy(side)
-            found = self._reader.read(self._alias(side), windows, committed=committed)
+            found = self._found(side, windows, {log.physical(side): log for log in logs})
             for log in logs:
                 if log.physical(side) in found:
                     log.heads[side] = self._kept(side, log.here, found[log.physical(side)].records)

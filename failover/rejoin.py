@@ -1,9 +1,10 @@
 """`failover rejoin`: a cluster that was given up is brought up to date, and compared."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
-from clientlib.protocol.errors import FencedError, RemoteError
+from clientlib.protocol.errors import FencedError, RemoteError, TimedOutError
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.state import State, View, merge
@@ -50,7 +51,7 @@ class Rejoining:
         views = store.views()
         merged = merge(views.values())
         bad = tuple(self._shortened(request.to, state, merged))
-        compared = {} if bad else self._compare(request.to, state, merged)
+        compared = {} if bad else self._compare_patiently(request.to, state, merged)
         ledger = {topic: dict(rows) for topic, rows in merged.ledger.items()}
         bad += tuple(text for one in compared.values() for text in one.diverged)
         for (topic, counter), one in compared.items():
@@ -128,6 +129,16 @@ class Rejoining:
         self._ports.clock.sleep(_MARK_LIVES_S)
         now = self._ports.store.views()
         return any(now[a].mark not in {mark, None} for a, mark in marks.items() if a in now)
+
+    def _compare_patiently(
+        self, alias: ClusterAlias, state: State, merged: View
+    ) -> dict[tuple[str, int], Compared]:
+        """Compare; whoever had a transaction open there needs a moment to abort it."""
+        for _ in range(_LOOKS):
+            with suppress(TimedOutError):
+                return self._compare(alias, state, merged)
+            self._ports.clock.sleep(_LOOK_PAUSE_S)
+        return self._compare(alias, state, merged)
 
     def _compare(
         self, alias: ClusterAlias, state: State, merged: View

@@ -7,6 +7,9 @@ other records, is **diverged**: no offset of it means anything any more.
 
 A tail can grow after it was looked at: a packet that was under way comes through, a client that has
 not heard of the loss writes on. Then it is looked at again; the end of the epoch stays.
+
+What a transaction has aborted is no part of a log, here as for the applications that read it. Only
+a mirror that copies what is not committed makes it one: then the copy ends with such a record.
 """
 
 from collections import Counter
@@ -15,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from clientlib.protocol.align import Aligner, AlignRequest, Exact
+from clientlib.protocol.errors import TimedOutError
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
@@ -134,7 +138,7 @@ class Comparison:
         home, there = row.epoch.cluster, self._survivor
         copied = row.ends[there]
         homes = [Partition(name, number) for number in range(partitions)]
-        ends = self._ports.admin.ends(home, homes)
+        ends = self._settled_ends(home, homes)
         copy = self._naming.log_name(home, name, there)
         for part in homes:
             first = ledger.start(row.epoch.counter, part.number, there)
@@ -148,6 +152,17 @@ class Comparison:
             return row.ends[home].get(number, log.start)
         return self._end(log, home, ledger.skipped(number, self._survivor, home))
 
+    def _settled_ends(
+        self, home: ClusterAlias, parts: list[Partition]
+    ) -> Mapping[Partition, Offset]:
+        """Return the ends. Raises TimedOutError: what an open transaction comes to is not known."""
+        ends = self._ports.admin.ends(home, parts)
+        stable = self._ports.admin.stable_ends(home, parts)
+        hanging = [f"{p.topic}[{p.number}]" for p in parts if stable[p] < ends[p]]
+        if hanging:
+            raise TimedOutError(f"{home}: a transaction is open in {', '.join(hanging[:3])}")
+        return ends
+
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
         """Return where the epoch ends at home; None when the logs contradict each other."""
         first = log.copied[0]
@@ -156,6 +171,15 @@ class Comparison:
             return log.start if log.end >= log.start else None
         if log.end <= log.start:
             return None
+        committed = self._found_end(log, home, skip, last, committed=True)
+        if committed is not None:
+            return committed
+        return self._found_end(log, home, skip, last, committed=False)
+
+    def _found_end(
+        self, log: _Log, home: ClusterAlias, skip: Skip, last: Offset, *, committed: bool
+    ) -> Offset | None:
+        first = log.copied[0]
         aligner = Aligner(
             AlignRequest(
                 source=Offsets(first, last),
@@ -165,7 +189,7 @@ class Comparison:
             )
         )
         while (window := aligner.next_request()) is not None:
-            aligner.feed(*self._read(log, home, window, skip))
+            aligner.feed(*self._read(log, home, window, skip, committed=committed))
         return aligner.result.offset if isinstance(aligner.result, Exact) else None
 
     def _behind_last(self, log: _Log, skip: Skip) -> Offset:
@@ -181,12 +205,13 @@ class Comparison:
         return first
 
     def _read(
-        self, log: _Log, home: ClusterAlias, window: ReadWindow, skip: Skip
+        self, log: _Log, home: ClusterAlias, window: ReadWindow, skip: Skip, *, committed: bool
     ) -> tuple[list[LogRecord], Offset | None]:
         """Read a window; what the copy repeats is left out."""
-        alias, part = (self._survivor, log.copy) if window.side == "source" else (home, log.home)
-        wanted = Window(window.start, window.end, window.limit)
-        found = self._ports.reader.read(alias, {part: wanted})[part]
+        copied = window.side == "source"
+        alias, part = (self._survivor, log.copy) if copied else (home, log.home)
+        wanted = {part: Window(window.start, window.end, window.limit)}
+        found = self._ports.reader.read(alias, wanted, committed=committed or copied)[part]
         covered, records = found.covered_to, list(found.records)
         if window.side == "target" or not skip:
             return records, covered
@@ -241,9 +266,12 @@ class Comparison:
     ) -> Iterator[LogRecord]:
         at = start
         while at < end:
-            found = self._ports.reader.read(alias, {part: Window(at, end, _BATCH)})[part]
+            wanted = {part: Window(at, end, _BATCH)}
+            found = self._ports.reader.read(alias, wanted, committed=True)[part]
             yield from found.records
             if found.covered_to is not None:
+                if found.covered_to == at:
+                    raise TimedOutError(f"{alias}: a transaction is open in {part.topic}")
                 at = found.covered_to
             else:
                 full = len(found.records) == _BATCH

@@ -35,7 +35,8 @@ class Kept(NamedTuple):
     ``offset`` counts only if it was acknowledged. ``report``: whom to tell, for a record that was
     never acknowledged, and ``window``: when that was produced (s), at the earliest and at the
     latest; ``guessed``: its time is taken from there. ``reborn``: the log had come back without its
-    end, so that its offset had been another record's.
+    end, so that its offset had been another record's. ``unit``: the number of the chunk
+    that it came in, for a transactional producer its transaction.
     """
 
     topic: str
@@ -49,6 +50,7 @@ class Kept(NamedTuple):
     guessed: bool = False
     window: tuple[float, float] = (0.0, 0.0)
     reborn: bool = False
+    unit: int = 0
 
     @classmethod
     def of(
@@ -105,6 +107,7 @@ class _Chunk:
     size: int
     lasts: dict[Key, Offset]
     reborn: frozenset[Key]
+    number: int
 
 
 @dataclass(slots=True)
@@ -131,6 +134,7 @@ class ReplayBuffer:
     _keys: set[Key] = field(default_factory=set)
     _tops: dict[Key, Offset] = field(default_factory=dict)
     _reborn: set[Key] = field(default_factory=set)
+    _number: int = 0
 
     @property
     def at_risk(self) -> int:
@@ -141,16 +145,23 @@ class ReplayBuffer:
         """Make a chunk of what has been reported since the last call, and hold the bounds."""
         kept = tuple(self.fresh)
         del self.fresh[: len(kept)]  # callbacks may have added more in between
+        self.add(kept, now)
+
+    def add(self, kept: tuple[Any, ...], now: float) -> int:
+        """Make a chunk of these, and hold the bounds; returns its number."""
+        self._number += 1
         if kept:
             size = sum(map(len, filter(None, map(_VALUE, kept)))) + _OVERHEAD * len(kept)
             lasts = self._lasts(kept)
             self._begin_again(lasts)
-            self._chunks.append(_Chunk(now, kept, size, lasts, frozenset(self._reborn)))
+            reborn = frozenset(self._reborn)
+            self._chunks.append(_Chunk(now, kept, size, lasts, reborn, self._number))
             self.size += size
         while self._chunks and (
             self.size > self.most_bytes or self._chunks[-1].at - self._chunks[0].at > self.seconds
         ):
             self._give_up(self._chunks.popleft())
+        return self._number
 
     def _begin_again(self, lasts: Mapping[Key, Offset]) -> None:
         """Offsets that fall: the log came back without its end, so replicated ones mean nothing."""
@@ -202,7 +213,7 @@ class ReplayBuffer:
                 kept = Kept(*one)
                 if kept.offset >= self.replicated.get(kept.where, 0):
                     again = kept.where in chunk.reborn
-                    kept = kept._replace(reborn=True) if again else kept
+                    kept = kept._replace(unit=chunk.number, reborn=again)
                     found.setdefault(kept.where, []).append(kept)
         return found
 

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
@@ -25,6 +26,7 @@ from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias, Offset
 
 _EVERYTHING = 1 << 62
+_UNIT = attrgetter("unit")
 
 log = logging.getLogger("clientlib.producer")
 
@@ -86,16 +88,30 @@ class Replay:
 
 
 class Rescuer:
-    """One producer's replay buffer on real clusters."""
+    """One producer's replay buffer on real clusters.
 
-    def __init__(self, options: ClientOptions, seconds: float, most_bytes: int) -> None:
+    That of a ``transactional`` producer keeps what was committed: a transaction's records count
+    when `committed` says so, and go with `aborted`. `carry` keeps what was being committed.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        seconds: float,
+        most_bytes: int,
+        *,
+        transactional: bool = False,
+    ) -> None:
         self._options = options
         self._lock = threading.Lock()
         self._buffer = ReplayBuffer(seconds, most_bytes)
         self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
         self._warned = 0
         self._found: dict[Key, Offset] = {}
-        self.keep = self._buffer.fresh.append
+        self._transactional = transactional
+        self._current: deque[Any] = deque()
+        self.keep = (self._current if transactional else self._buffer.fresh).append
+        self.carried = 0
         self.returned: deque[Kept] = deque()
         self.replay: Replay | None = None
 
@@ -103,6 +119,24 @@ class Rescuer:
     def at_risk(self) -> int:
         """Acknowledged records that are held no more and not known to be replicated."""
         return self._buffer.at_risk
+
+    def committed(self) -> None:
+        """A transaction was committed: what was kept since the last one is to be replicated."""
+        with self._lock:
+            kept = tuple(self._current.popleft() for _ in range(len(self._current)))
+            if kept:
+                self._buffer.add(kept, time.monotonic())
+
+    def aborted(self) -> None:
+        """A transaction was aborted: nobody is ever to get its records."""
+        self._current.clear()
+        self.returned.clear()
+
+    def carry(self) -> None:
+        """The cluster was lost while it was asked to commit: its records are written again."""
+        with self._lock:
+            kept = tuple(self._current.popleft() for _ in range(len(self._current)))
+            self.carried = self._buffer.add(kept, time.monotonic())
 
     def gather(self) -> None:
         """Take in the reports since the last call, and hold the bounds."""
@@ -151,7 +185,7 @@ class Rescuer:
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
-        returned = in_order(self.returned)
+        returned = [one._replace(unit=self.carried) for one in in_order(self.returned)]
         unsent = [one for one in returned if one.unsent]
         for one in returned:
             if not one.unsent:
@@ -167,14 +201,18 @@ class Rescuer:
             again += lacks
             for one, at in has:
                 if not one.acknowledged:
-                    copied.append(Copied(one, probe.origin_offset(key, at)))
+                    # transaction markers make the distance of the two logs uncertain
+                    offset = None if self._transactional else probe.origin_offset(key, at)
+                    copied.append(Copied(one, offset))
             reached[key] = _EVERYTHING if has else records[0].offset or 0
         with self._lock:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
         self.replay = Replay(order.epoch, len(again), lost)
-        again = in_turn([*again, *unsent])
+        again += unsent
+        # stable: the order within a partition stays
+        again = sorted(again, key=_UNIT) if self._transactional else in_turn(again)
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,

@@ -38,7 +38,8 @@ class Client:
     of the settings that all clients of an application must share. ``ttl_ms``: the registration
     expires that long after the record's timestamp. A producer has ``replayed`` what the unplanned
     epochs up to that counter lacked; ``at_risk`` are acknowledged records that are not known to be
-    replicated and that its buffer does not hold any more.
+    replicated and that its buffer does not hold any more. ``transactional``: it may abort what it
+    has written.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Client:
     pid: int = 0
     replayed: int = 0
     at_risk: int = 0
+    transactional: bool = False
 
     def key(self) -> bytes:
         """Key of the client's record."""
@@ -76,6 +78,7 @@ class Client:
                 "pid": self.pid,
                 "replayed": self.replayed,
                 "at_risk": self.at_risk,
+                "transactional": self.transactional,
             }
         )
 
@@ -116,6 +119,7 @@ def decode_client(raw_key: bytes | None, raw_value: bytes) -> Client:
             pid=int(body.get("pid", 0)),
             replayed=int(body.get("replayed", 0)),
             at_risk=int(body.get("at_risk", 0)),
+            transactional=bool(body.get("transactional", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(f"client record {key!r} is malformed: {error!r}") from error

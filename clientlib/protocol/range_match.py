@@ -38,7 +38,7 @@ class Match:
 
     The copy from where the walk began to ``there``, without ``skip``, is the source's range up to
     ``at``. ``complete``: that is the whole range, and ``there`` is its end in the copy. ``reason``:
-    the evidence, or what is missing.
+    the evidence, or what is missing. ``differs``: the copy goes on with another record.
     """
 
     complete: bool
@@ -46,6 +46,7 @@ class Match:
     at: int = 0
     there: int = 0
     skip: Skip = ()
+    differs: bool = False
 
 
 class RangeMatch(Reader[Match]):
@@ -100,6 +101,7 @@ class _Walk:
     ours: deque[Entry] = field(default_factory=deque)
     copies: deque[Entry] = field(default_factory=deque)
     skipping: bool = False
+    differs: bool = False
 
     def __post_init__(self) -> None:
         self.at = self.low = self.source.start
@@ -121,7 +123,8 @@ class _Walk:
         return self._match(complete=True, reason=by)
 
     def _match(self, *, complete: bool, reason: str) -> Match:
-        return Match(complete, reason, self.at, self.there, tuple(self.skip))
+        differs = self.differs and not complete
+        return Match(complete, reason, self.at, self.there, tuple(self.skip), differs)
 
     # -- leaps -----------------------------------------------------------------------------------
 
@@ -204,6 +207,7 @@ class _Walk:
             elif self.left <= 0:
                 return f"not proved within a budget of {self.budget} records"
             else:
+                self.differs = True
                 return f"the record at {copy.offset} of the copy is not the origin's {ours.offset}"
             self.copies.popleft()
             self.there = copy.offset + 1

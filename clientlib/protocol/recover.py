@@ -91,14 +91,24 @@ def _recover(request: RecoverRequest) -> Steps[Recovered]:
     guess = span.start + request.memory.prints[0].offset - request.start
     near = Span(span.clip(guess - _MARGIN), span.end)
     found = yield from _within(request, near)
+    read = near
     if isinstance(found, int) and near.start > span.start:
-        found = yield from _within(request, span)
+        read = Span(max(span.start, span.end - request.budget), span.end)
+        found = yield from _within(request, read)
     if isinstance(found, Recovered):
         return found
-    if found <= request.memory.prints[0].offset - request.start:
+    whole = read.start == span.start and read.end - read.start <= request.budget
+    held = found if whole else span.end - span.start
+    if held <= request.memory.prints[0].offset - request.start and (whole or _dense(request)):
         # it holds fewer records than there were before the first that is remembered
         return _beyond(request, 0)
     return _floor(request, "no record that is remembered was found")
+
+
+def _dense(request: RecoverRequest) -> bool:
+    """Say whether offsets count records, as far as is remembered: a transaction leaves gaps."""
+    offsets = [one.offset for one in request.memory.prints]
+    return offsets[-1] - offsets[0] == len(offsets) - 1
 
 
 def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | int]:

@@ -7,6 +7,7 @@ offset: a record has another offset on each cluster.
 
 from failover.checkers.anomalies import Anomaly, Expected, Kind, Place
 from failover.checkers.events import (
+    Aborted,
     Acked,
     ClusterLost,
     Committed,
@@ -38,10 +39,18 @@ from failover.checkers.pauses import (
     read_pauses,
     write_pauses,
 )
-from failover.checkers.records import acknowledged_twice, lost, phantom, repeated, skipped
+from failover.checkers.records import (
+    aborted_read,
+    acknowledged_twice,
+    lost,
+    phantom,
+    repeated,
+    skipped,
+)
 from failover.checkers.verdict import Unknown, Verdict, judge
 
 __all__ = [
+    "Aborted",
     "Acked",
     "Anomaly",
     "ClusterLost",
@@ -65,6 +74,7 @@ __all__ = [
     "Unknown",
     "Verdict",
     "WritePause",
+    "aborted_read",
     "acknowledged_twice",
     "conflicting_offset",
     "decode",

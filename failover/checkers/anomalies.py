@@ -19,6 +19,7 @@ class Kind(StrEnum):
     EPOCH_GOING_BACK = "epoch-going-back"
     SPLIT_EPOCH = "split-epoch"
     PHANTOM = "phantom"
+    ABORTED_READ = "aborted-read"
     CONFLICTING_OFFSET = "conflicting-offset"
     ACKNOWLEDGED_TWICE = "acknowledged-twice"
 

@@ -51,6 +51,14 @@ class SendFailed(NamedTuple):
     at: float
 
 
+class Aborted(NamedTuple):
+    """The record's transaction was aborted, and the producer was told so: nobody may get it."""
+
+    producer: str
+    seq: int
+    at: float
+
+
 class Delivered(NamedTuple):
     """The application got a record. ``topic`` is physical: ``LEFT.TOPIC1`` for a copy.
 
@@ -149,6 +157,7 @@ Event: TypeAlias = (
     Sent
     | Acked
     | SendFailed
+    | Aborted
     | Delivered
     | Committed
     | Revoked
@@ -163,6 +172,7 @@ TAGS: dict[type[Event], str] = {
     Sent: "S",
     Acked: "A",
     SendFailed: "F",
+    Aborted: "U",
     Delivered: "D",
     Committed: "C",
     Revoked: "R",

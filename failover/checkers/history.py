@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from failover.checkers.events import (
     TAGS,
+    Aborted,
     Acked,
     ClusterLost,
     Committed,
@@ -59,6 +60,7 @@ class History:
     sent: tuple[Sent, ...] = ()
     acked: tuple[Acked, ...] = ()
     failed: tuple[SendFailed, ...] = ()
+    aborted: tuple[Aborted, ...] = ()
     delivered: tuple[Delivered, ...] = ()
     committed: tuple[Committed, ...] = ()
     revoked: tuple[Revoked, ...] = ()
@@ -84,6 +86,7 @@ class History:
             sent=_in_time(by_type[Sent]),  # type: ignore[arg-type]  # keyed by its own type
             acked=_in_time(by_type[Acked]),  # type: ignore[arg-type]  # as above
             failed=_in_time(by_type[SendFailed]),  # type: ignore[arg-type]  # as above
+            aborted=_in_time(by_type[Aborted]),  # type: ignore[arg-type]  # as above
             delivered=_in_time(by_type[Delivered]),  # type: ignore[arg-type]  # as above
             committed=_in_time(by_type[Committed]),  # type: ignore[arg-type]  # as above
             revoked=_in_time(by_type[Revoked]),  # type: ignore[arg-type]  # as above

@@ -1,4 +1,4 @@
-"""Checkers of records: lost, skipped, repeated, phantom, acknowledged twice.
+"""Checkers of records: lost, skipped, repeated, phantom, aborted read, acknowledged twice.
 
 Records of unknown outcome (sent, then neither acknowledged nor failed) and failed ones may have
 been stored or not: being delivered once or never is right for them, twice is ``repeated``.
@@ -198,6 +198,16 @@ def phantom(history: History) -> tuple[Anomaly, ...]:
             what = f"{group} got {_name(got[seq])}, which nobody sent"
             found.append(Anomaly(Kind.PHANTOM, what, (got[seq],)))
     return tuple(found)
+
+
+def aborted_read(history: History) -> tuple[Anomaly, ...]:
+    """Find records delivered, though their transaction was aborted."""
+    aborted = {(event.producer, event.seq): event for event in history.aborted}
+    return tuple(
+        Anomaly(Kind.ABORTED_READ, f"{_name(got)} was aborted, and delivered", (known, got))
+        for got in history.delivered
+        if (known := aborted.get((got.producer, got.seq))) is not None
+    )
 
 
 def acknowledged_twice(history: History) -> tuple[Anomaly, ...]:

@@ -17,6 +17,7 @@ from failover.checkers.order import (
     two_active_writers,
 )
 from failover.checkers.records import (
+    aborted_read,
     acknowledged_twice,
     lost,
     phantom,
@@ -55,6 +56,7 @@ class Verdict:
     epoch_going_back: int
     split_epochs: int
     phantoms: int
+    aborted_reads: int
     conflicting_offsets: int
     acknowledged_twice: int
     sent: int
@@ -108,6 +110,7 @@ def judge(
         Kind.EPOCH_GOING_BACK: epoch_going_back(history),
         Kind.SPLIT_EPOCH: split_epoch(history),
         Kind.PHANTOM: phantom(history),
+        Kind.ABORTED_READ: aborted_read(history),
         Kind.CONFLICTING_OFFSET: conflicting_offset(history),
         Kind.ACKNOWLEDGED_TWICE: acknowledged_twice(history),
     }
@@ -122,6 +125,7 @@ def judge(
         epoch_going_back=len(found[Kind.EPOCH_GOING_BACK]),
         split_epochs=len(found[Kind.SPLIT_EPOCH]),
         phantoms=len(found[Kind.PHANTOM]),
+        aborted_reads=len(found[Kind.ABORTED_READ]),
         conflicting_offsets=len(found[Kind.CONFLICTING_OFFSET]),
         acknowledged_twice=len(found[Kind.ACKNOWLEDGED_TWICE]),
         sent=sum(len(by) for by in history.sent_by.values()),

@@ -31,7 +31,7 @@ from failover.lab.status import ClusterStatus, LabStatus, ProcessStatus
 _STATE = "lab.json"
 _CONFIG = "failover.yaml"
 _MM2_CONFIG = "mm2.properties"
-_BROKER_TIMEOUT_S = 60
+_BROKER_TIMEOUT_S = 180  # killed, on a busy machine: a minute and more
 _MM2_TIMEOUT_S = 120
 _RECORD_TIMEOUT_S = 15
 

@@ -444,6 +444,7 @@ class Application:
                 result = orchestrator.switch(self.request(to, **more))
             if result.result not in {"refused", "unreachable"} or time.monotonic() > deadline:
                 break
+            log.info("the switch is tried again: %s", result.message)
             time.sleep(0.2)
         if result.changed and result.target == to:
             self.active = to

@@ -7,6 +7,7 @@ import pytest
 
 from clientlib.protocol.errors import RecordFormatError
 from failover.checkers import (
+    Aborted,
     Acked,
     ClusterLost,
     Committed,
@@ -22,6 +23,7 @@ from failover.checkers import (
     Revoked,
     SendFailed,
     Sent,
+    aborted_read,
     acknowledged_twice,
     conflicting_offset,
     decode,
@@ -767,3 +769,11 @@ def test_what_is_read_of_a_lost_cluster_by_who_has_not_heard_of_it_gives_no_orde
 def test_records_whose_offset_nobody_was_told_do_not_conflict() -> None:
     events = [sent(0, 1.0), sent(1, 1.0), acked(0, 6.0, offset=-1), acked(1, 6.0, offset=-1)]
     assert conflicting_offset(unplanned(*events)) == ()
+
+
+def test_a_record_of_an_aborted_transaction_reaches_nobody() -> None:
+    events: list[Event] = [sent(1, 1), Aborted("p", 1, 2.0), sent(2, 3), acked(2, 3.1), got(2, 4)]
+    assert aborted_read(History.of(events)) == ()
+    read = History.of([*events, got(1, 5)])
+    assert [anomaly.kind for anomaly in aborted_read(read)] == ["aborted-read"]
+    assert judge(read, groups=["g"]).aborted_reads == 1

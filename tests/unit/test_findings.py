@@ -423,6 +423,28 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         {"mm2-inflight-settings:warn"},
     ),
     (
+        "transactions, uncommitted",
+        registered(client("tx", Role.PRODUCER, transactional=True)),
+        TO_RIGHT,
+        {"mm2-reads-uncommitted:block", "mm2-reads-uncommitted:warn"},
+    ),
+    (
+        "transactions, uncommitted, unplanned",
+        registered(client("tx", Role.PRODUCER, transactional=True)),
+        replace(TO_RIGHT, emergency=True),
+        {"mm2-reads-uncommitted:warn"},
+    ),
+    (
+        "transactions, committed there, unknown back",
+        lambda s: flow(1, settings={})(
+            flow(0, settings={**FLOW, "source.consumer.isolation.level": "read_committed"})(
+                registered(client("tx", Role.PRODUCER, transactional=True))(s)
+            )
+        ),
+        TO_RIGHT,
+        {"mm2-reads-uncommitted:warn"},
+    ),
+    (
         "in flight, idempotent",
         flow(
             0,

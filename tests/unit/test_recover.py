@@ -18,6 +18,10 @@ def remembered(numbers: range) -> Memory:
 def recovered(copy: list[LogRecord], memory: Memory, position: int, **more: int) -> Recovered:
     target = Span(more.get("first", 0), more.get("end", len(copy)))
     request = RecoverRequest(memory, position, 0, target, more.get("floor", target.start))
+    return answer(copy, request)
+
+
+def answer(copy: list[LogRecord], request: RecoverRequest) -> Recovered:
     search = Recovery(request)
     while (window := search.next_request()) is not None:
         search.feed([r for r in copy if window.start <= r.offset < window.end][: window.limit])
@@ -79,6 +83,16 @@ def test_offsets_differ_where_the_origin_has_gaps() -> None:
     kept = [n for n in range(100) if n % 10]  # markers at every tenth offset of the origin
     memory = Memory(tuple(Print(n, fingerprint(record(n, n))) for n in kept if 40 <= n < 60))
     assert recovered(copy_of(kept), memory, 60).offset == kept.index(59) + 1
+
+
+def test_gaps_of_the_origin_do_not_make_a_long_copy_look_shorter_than_the_position() -> None:
+    """One record for each transaction: two offsets at home for each in the copy."""
+    memory = Memory(tuple(Print(2 * n, fingerprint(record(n, n))) for n in range(7_000, 7_020)))
+    request = RecoverRequest(memory, 14_040, 0, Span(0, 8_000), 0, budget=2_000)
+    assert answer(copy_of(list(range(8_000))), request).offset == 7_020
+    far = RecoverRequest(memory, 14_040, 0, Span(0, 12_000), 0, budget=2_000)
+    found = answer(copy_of(list(range(12_000))), far)
+    assert (found.offset, found.beyond) == (0, False), "rather again than never"
 
 
 def test_nothing_remembered_is_the_floor_and_tells_how_much_may_come_again() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from clientlib.protocol.errors import TimedOutError
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
@@ -27,15 +30,25 @@ class Ports:
 
     def __init__(self, logs: Logs, manifests: Iterable[Manifest] = ()) -> None:
         self._logs = logs
+        self.stable: dict[tuple[str, str], int] = {}
+        self.aborted: tuple[int, ...] = ()  # on LEFT
         self.admin = self.reader = self
         self.store = SimpleNamespace(clients=lambda _: {}, manifests=lambda _: manifests)
 
     def ends(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, int]:
         return {part: len(self._logs[alias, part.topic]) for part in parts}
 
-    def read(self, alias: str, windows: Mapping[Partition, Window]) -> dict[Partition, Records]:
+    def stable_ends(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, int]:
+        ends = self.ends(alias, parts)
+        return {p: self.stable.get((alias, p.topic), end) for p, end in ends.items()}
+
+    def read(
+        self, alias: str, windows: Mapping[Partition, Window], *, committed: bool
+    ) -> dict[Partition, Records]:
         ((part, window),) = windows.items()
         found = [r for r in self._logs[alias, part.topic][window.start : window.end] if r]
+        if committed and (alias, part.topic) == ("LEFT", "T"):
+            found = [r for r in found if r.offset not in self.aborted]
         return {part: Records(tuple(found[: window.limit]))}
 
 
@@ -69,6 +82,32 @@ def test_a_tail_record_is_known_by_a_replay_whose_timestamp_is_a_millisecond_off
     manifest = Manifest("p", 2, {"T": {0: (0, 1)}}, replayed=1)
     found = compared(Ports(logs, [manifest]), 1)
     assert (found.replayed, found.late, found.row.skip) == (1, 0, {"LEFT": {0: ((1, 2),)}})
+
+
+def test_what_was_aborted_is_neither_late_nor_replayed() -> None:
+    home = [record(0, 0), record(1, 1), None, record(2, 3)]
+    ports = Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): []})
+    ports.aborted = (1,)
+    found = compared(ports, 1)
+    assert (found.late, found.replayed, found.row.late) == (1, 0, {"LEFT": {0: ((3, 4),)}})
+
+
+def test_a_mirror_that_copies_what_is_not_committed_is_no_divergence() -> None:
+    home = [record(0, 0), record(1, 1), None, record(2, 3)]
+    copy = [record(0, 0), record(1, 1)]
+    ports = Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): copy, ("RIGHT", "T"): []})
+    ports.aborted = (1,)
+    found = compared(ports, 2)
+    assert (found.diverged, found.row.ends["LEFT"], found.late) == ((), {0: 2}, 1)
+
+
+def test_an_open_transaction_of_the_lost_cluster_is_waited_for() -> None:
+    """Whether it is late, replayed or nothing is not known before it is aborted or committed."""
+    home = [record(0, 0), record(1, 1)]
+    ports = Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): []})
+    ports.stable["LEFT", "T"] = 1
+    with pytest.raises(TimedOutError, match="a transaction is open"):
+        compared(ports, 1)
 
 
 def test_a_log_that_lacks_what_its_copy_holds_has_diverged() -> None:

@@ -4,7 +4,7 @@ import inspect
 import warnings
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from clientlib import ConfigurationError, FailoverConsumer, FailoverProducer, NotSupportedError
 from clientlib.io.options import merged, options, wanted
@@ -76,9 +76,22 @@ def test_the_clusters_settings_win_and_addresses_are_not_needed() -> None:
     assert found.conf("RIGHT")["bootstrap.servers"] == "127.0.0.1:2"
 
 
-def test_transactions_are_refused() -> None:
-    with pytest.raises(NotSupportedError, match=r"transactional\.id"):
-        FailoverProducer({"failover.config": CLUSTERS, "transactional.id": "t"})
+def test_transactions_need_their_id_and_their_order() -> None:
+    with FailoverProducer({"failover.config": CLUSTERS}) as plain:
+        with pytest.raises(KafkaException) as refused:
+            plain.init_transactions(0)
+        assert refused.value.args[0].name() == "_NOT_CONFIGURED"
+    producer = FailoverProducer({"failover.config": CLUSTERS, "transactional.id": "t"})
+    for call in (producer.begin_transaction, producer.commit_transaction, producer.produce):
+        with pytest.raises(KafkaException) as refused:
+            call(*(["T", "x"] if call == producer.produce else []))
+        assert refused.value.args[0].name() == "_STATE"
+    with pytest.raises(KafkaException) as refused:
+        producer.init_transactions(0.05)
+    assert refused.value.args[0].retriable()
+    with pytest.raises(NotSupportedError, match="send_offsets_to_transaction"):
+        producer.send_offsets_to_transaction([], None)
+    producer.close()
 
 
 def test_a_closed_consumer_says_what_confluent_kafka_says() -> None:

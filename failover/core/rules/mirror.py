@@ -12,6 +12,7 @@ from failover.core.snapshot import ClusterSnapshot, FlowSnapshot
 HEARTBEAT_LIMIT_MS = 10_000
 LAG_LIMIT_RECORDS = 10_000
 _STREAMS = ("-changelog", "-repartition")
+_CONSUMER = ("source.consumer.", "consumer.")
 _PRODUCER = ("producer.override.", "target.producer.", "producer.")
 
 
@@ -338,6 +339,29 @@ def mm2_inflight_settings(case: Case) -> Iterator[Finding]:
             )
 
 
+def mm2_reads_uncommitted(case: Case) -> Iterator[Finding]:
+    """Applications use transactions, and MirrorMaker 2 copies what may still be aborted."""
+    writers = [client.id for client in case.living if client.transactional]
+    if not writers:
+        return
+    for flow in (*case.forward, *case.backward):
+        level = next((v for p in _CONSUMER if (v := flow.settings.get(f"{p}isolation.level"))), "")
+        if level == "read_committed":
+            continue
+        late = case.request is not None and case.request.emergency  # nothing is copied any more
+        sure = flow in case.forward and bool(flow.settings) and not late
+        known = f"consumer.isolation.level is {level or 'read_uncommitted'}"
+        yield Finding(
+            "mm2-reads-uncommitted",
+            Severity.BLOCK if sure else Severity.WARN,
+            f"flow {flow.source}->{flow.target}",
+            (known if flow.settings else "MirrorMaker 2's isolation level cannot be read")
+            + f", and {listed(sorted(writers), 3)} may abort what they have written",
+            "the copy holds records of aborted transactions as if they had been committed",
+            f"set {flow.source}.consumer.isolation.level=read_committed for MirrorMaker 2",
+        )
+
+
 def _producer(flow: FlowSnapshot, key: str) -> str:
     return next((v for p in _PRODUCER if (v := flow.settings.get(f"{p}{key}"))), "")
 
@@ -356,5 +380,6 @@ RULES: tuple[Rule, ...] = (
     group_sync_on,
     offset_syncs_at_source,
     mm2_inflight_settings,
+    mm2_reads_uncommitted,
     streams_internal_topics,
 )

@@ -1,0 +1,209 @@
+"""Transactional producers and read_committed consumers, on real Kafka.
+
+MirrorMaker 2 reads committed records only, as applications with transactions need it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from application import Application
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from transacting import Transacting
+
+from failover.core.result import ExitCode, RunResult
+from failover.lab.lab import Lab
+from failover.lab.processes import wait_until
+
+log = logging.getLogger("tests.transactions")
+
+READ_COMMITTED = {
+    f"{alias}.consumer.isolation.level": "read_committed" for alias in ("LEFT", "RIGHT")
+}
+
+
+@pytest.fixture(scope="module")
+def committed_lab(lab: Lab) -> Iterator[Lab]:
+    """The lab with a MirrorMaker 2 that copies committed records only."""
+    lab.kill("mm2")
+    lab.override_mm2(READ_COMMITTED)
+    lab.start("mm2")
+    yield lab
+    lab.kill("mm2")
+    lab.override_mm2({})
+    lab.start("mm2")
+
+
+@pytest.fixture
+def app(committed_lab: Lab, tmp_path: Path) -> Iterator[Application]:
+    found = Application(committed_lab, tmp_path, partitions=3)
+    yield found
+    found.close()
+
+
+def transact(app: Application, count: int = 1, **settings: float) -> list[Transacting]:
+    started = []
+    for _ in range(count):
+        one = Transacting(app, f"t{len(app.producers)}", **settings)  # type: ignore[arg-type]  # numbers
+        app.producers.append(one)  # type: ignore[arg-type]  # it has what is asked of them
+        started.append(one)
+        one.start()
+    return started
+
+
+def work_on(seconds: float) -> None:
+    """Let the application work for a while: the load is the scenario, nothing is awaited."""
+    time.sleep(seconds)
+
+
+def switched(result: RunResult) -> None:
+    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+
+
+def complete(app: Application) -> None:
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+    for one in app.producers:
+        assert isinstance(one, Transacting)
+        log.info(
+            "%s: %d sent, %d commits, %d aborts of which %d at switches",
+            one.name, one.sent, one.commits, one.aborts, one.told_to_abort,
+        )  # fmt: skip
+
+
+def test_planned_switches_under_transactions_some_of_which_are_aborted(app: Application) -> None:
+    started = transact(app, 2)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    app.round_trip(2, between=lambda: work_on(0.7))
+    complete(app)
+    assert sum(one.aborts for one in started) > 10
+
+
+def test_an_idle_open_transaction_holds_up_no_switch(app: Application) -> None:
+    transact(app, 1)
+    app.consume(1, commit="batch")
+    idle = Transacting(app, "idle")
+    idle.producer.init_transactions(30)
+    app.wait_flowing()
+    idle.begin()
+    idle.send()
+    assert idle.producer.flush(10) == 0
+    result = app.switch("RIGHT")
+    switched(result)
+    with pytest.raises(KafkaException) as refused:
+        idle.commit()
+    assert refused.value.args[0].txn_requires_abort()
+    idle.abort()
+    assert idle.transaction(5)
+    idle.producer.close()
+    complete(app)
+
+
+def wait_copied(app: Application) -> None:
+    """Wait until the mirror has begun with the application's topic."""
+    consumer = Consumer({"bootstrap.servers": app.lab.bootstrap("RIGHT"), "group.id": "tx-test"})
+    parts = [TopicPartition(f"LEFT.{app.topic}", number) for number in range(app.partitions)]
+
+    def copied() -> bool:
+        try:
+            return any(consumer.get_watermark_offsets(part, 5)[1] > 0 for part in parts)
+        except KafkaException:
+            return False  # the topic is not there yet
+
+    try:
+        wait_until(copied, timeout_s=90, what="nothing is copied")
+    finally:
+        consumer.close()
+
+
+def give_up_left(app: Application) -> None:
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    log.info("given up: %s", result.measured)
+    switched(result)
+
+
+def test_left_is_killed_with_an_open_transaction(app: Application) -> None:
+    """The application is told to abort it; nobody gets its records, nor when LEFT is back."""
+    transact(app, 2)
+    app.consume(2, commit="batch")
+    held = Transacting(app, "held")
+    held.producer.init_transactions(30)
+    app.wait_flowing()
+    wait_copied(app)
+    held.begin()
+    for _ in range(20):
+        held.send()
+    assert held.producer.flush(10) == 0
+    try:
+        give_up_left(app)
+        with pytest.raises(KafkaException) as refused:
+            held.commit()
+        assert refused.value.args[0].txn_requires_abort()
+        held.abort()
+        assert held.transaction(5)
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.7)
+    assert held.transaction(5)
+    held.producer.close()
+    complete(app)
+
+
+def test_what_was_committed_and_not_copied_when_left_was_killed_is_written_again(
+    app: Application,
+) -> None:
+    transact(app, 2)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    wait_copied(app)
+    app.lab.pause("mm2")
+    try:
+        work_on(1.0)
+        app.lab.kill("LEFT")
+        app.lab.resume_process("mm2")
+        switched(app.emergency("RIGHT"))
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.7)
+    complete(app)
+
+
+def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(app: Application) -> None:
+    """Nobody knows whether LEFT has taken it. RIGHT commits it, once; LEFT's own is skipped."""
+    transact(app, 1)
+    app.consume(2, commit="batch")
+    held = Transacting(app, "held")
+    held.producer.init_transactions(30)
+    app.wait_flowing()
+    wait_copied(app)
+    assert held.transaction(3)
+    held.begin()
+    for _ in range(20):
+        held.send()
+    assert held.producer.flush(10) == 0
+    app.lab.pause("LEFT")
+    committing = threading.Thread(target=held.commit)
+    try:
+        committing.start()
+        work_on(0.3)
+        app.lab.kill("LEFT")
+        switched(app.emergency("RIGHT"))
+        committing.join(20)
+        assert not committing.is_alive()
+        assert held.commits == 2
+        work_on(0.7)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
+    assert held.transaction(5)
+    held.producer.close()
+    complete(app)
