@@ -14,7 +14,7 @@ from clientlib.core.replay_buffer import Kept
 from clientlib.io.carry import Carrier
 from clientlib.io.rescue import Again, Replay, Rescuer, Taken
 from clientlib.io.transactions import Desk, Transactions, within
-from tests.unit.test_replay_buffer import Acked
+from tests.unit.test_replay_buffer import kept as acked
 
 TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True))
 ABORTABLE = KafkaException(KafkaError(KafkaError.NOT_ENOUGH_REPLICAS, txn_requires_abort=True))
@@ -23,12 +23,36 @@ TOO_EARLY = KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "x", fatal=T
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
 
 
-class Written(Acked):
+class Number(int):
+    """A record's value: easy to tell, and it has a size."""
+
+    def __len__(self) -> int:
+        return 8
+
+
+class Written:
     """The report of a record that is known by its value."""
 
     def __init__(self, value: Any, offset: int) -> None:
-        super().__init__(offset)
-        self.value = lambda: value
+        self._value, self._offset = Number(value), offset
+
+    def topic(self) -> str:
+        return "T"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes:
+        return b"k"
+
+    def value(self) -> Any:
+        return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1000 + self._offset
 
 
 class Handle:
@@ -140,7 +164,7 @@ class Bench:
 
 
 def again(number: int, unit: int, report: Any = None) -> Again:
-    kept = Kept(Written(number, number), None, 1000 + number, report, unit)
+    kept = Kept("T", 0, number, Number(number), b"k", 1000 + number, None, report, unit=unit)
     return Again(kept, [], report or (lambda *_: None))
 
 
@@ -168,7 +192,7 @@ def test_a_commit_that_times_out_is_finished_by_the_agent_and_told_when_asked_ag
 def test_an_open_transaction_is_aborted_by_the_agent_when_writes_close() -> None:
     bench = Bench().started()
     bench.transactions.begin()
-    bench.rescuer.keep(Acked(0))
+    bench.rescuer.keep(acked(0))
     assert bench.path == "open"
     bench.transactions.shut("writes are closed")
     bench.handles["LEFT"].answers.append(TIMED_OUT)
@@ -248,13 +272,13 @@ def test_what_was_committed_and_not_copied_is_written_in_one_transaction() -> No
     assert (right.committed, right.log) == ([0, 1, 2], ["init", "begin", "commit"])
     assert bench.rescuer.replay is not None
     assert (bench.rescuer.replay.done, bench.rescuer.replay.reported) == (True, 3)
-    assert [k.message.value() for k in bench.rescuer._buffer.records()["T", 0]] == [0, 1, 2]
+    assert [k.value for k in bench.rescuer._buffer.records()["T", 0]] == [0, 1, 2]
 
 
 def test_a_commit_whose_cluster_is_lost_is_carried_out_on_the_next_one() -> None:
     bench = Bench().started()
     bench.transactions.begin()
-    bench.rescuer.keep(Acked(7))
+    bench.rescuer.keep(acked(7))
     bench.handles["LEFT"].answers.append(TIMED_OUT)
     with pytest.raises(KafkaException):
         bench.transactions.commit(0)
@@ -291,7 +315,7 @@ def test_a_commit_that_the_copies_hold_whole_is_done() -> None:
 def test_what_was_open_on_a_lost_cluster_is_never_written_again() -> None:
     bench = Bench().started()
     bench.transactions.begin()
-    bench.rescuer.keep(Acked(0))
+    bench.rescuer.keep(acked(0))
     bench.give_up_left([])
     assert not bench.rescuer._buffer.records()
     with pytest.raises(KafkaException, match="LEFT was given up") as refused:
