@@ -547,8 +547,13 @@ class Session:
         settle: Callable[[ClusterAlias, Offset], Settled | NeedsAlignment],
         now: float,
     ) -> tuple[dict[ClusterAlias, Offset], dict[ClusterAlias, NeedsAlignment]] | None:
-        """Move a position origin by origin; None (and the seat waits) when something is missing."""
+        """Move a position origin by origin; None (and the seat waits) when something is missing.
+
+        An origin that has no log where the position comes from has no commit there: what the
+        ledger calls empty there is behind the position, and stays so.
+        """
         me, topic = seat.key.cluster, seat.key.partition.topic
+        offsets = {**dict.fromkeys(sorted(seat.vectors[me].logs), 0), **offsets}
         settled: dict[ClusterAlias, Offset] = {}
         tasks: dict[ClusterAlias, NeedsAlignment] = {}
         try:

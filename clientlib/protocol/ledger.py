@@ -216,6 +216,9 @@ def settle(
     for here, other in pairs:
         if here.epoch.cluster != origin:
             continue
+        if here.end is not None and here.end <= here.start and here.start <= at:
+            begin, there = here.end, other.end or 0  # empty there: whoever is there has passed it
+            continue
         if at <= here.start:
             return Settled(other.start)
         if here.end is None or other.end is None:
@@ -251,13 +254,16 @@ def settle_lost(
     for other in ledger.ranges(partition, target):
         if other.epoch.cluster != origin:
             continue
-        if at <= begin:
-            return Settled(other.start)
         row = ledger.closed.get(other.epoch.counter)
         known = other.end is not None and (row is None or source in row.ends)
-        if not known:
+        end = ledger.end(other.epoch.counter, partition, source, begin) if known else None
+        if end is not None and end <= begin <= at:
+            begin, there = end, other.end or 0  # empty there: whoever is there has passed it
+            continue
+        if at <= begin:
+            return Settled(other.start)
+        if end is None:
             return NeedsAlignment(at, (begin, None), (other.start, other.end), skips)
-        end = ledger.end(other.epoch.counter, partition, source, begin)
         if at < end:
             return NeedsAlignment(at, (begin, end), (other.start, other.end), skips)
         begin, there = end, other.end or 0

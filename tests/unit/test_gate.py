@@ -3,7 +3,16 @@
 import pytest
 
 from clientlib.protocol.errors import LedgerUnknownError
-from clientlib.protocol.ledger import ClosedEpoch, Ledger, NeedsAlignment, gate, move
+from clientlib.protocol.ledger import (
+    ClosedEpoch,
+    Ledger,
+    NeedsAlignment,
+    Settled,
+    gate,
+    move,
+    settle,
+    settle_lost,
+)
 from clientlib.protocol.types import Epoch, Position
 
 L, R = "LEFT", "RIGHT"
@@ -56,3 +65,24 @@ def test_an_end_that_is_not_written_yet_is_never_guessed() -> None:
     unknown = Ledger(EPOCHS[:2], {1: ClosedEpoch(EPOCHS[0], {L: {0: 30000}})})
     with pytest.raises(LedgerUnknownError):
         gate(unknown, Position(1, R, {}), 0)
+
+
+def test_what_a_rebuilt_cluster_has_no_copy_of_is_not_read_again_after_it() -> None:
+    """NEW came in place of LEFT: LEFT's epoch is empty there, and read where it is not."""
+    new = "NEW"
+    epochs = (Epoch(1, L), Epoch(2, R), Epoch(3, new), Epoch(4, R))
+    closed = {
+        1: ClosedEpoch(epochs[0], {R: {0: 30010}, new: {}}),
+        2: ClosedEpoch(epochs[1], {R: {0: 5000}, new: {0: 4990}}),
+        3: ClosedEpoch(epochs[2], {new: {0: 70}, R: {0: 70}}),
+    }
+    book = Ledger(epochs, closed)
+    sides = {"source": new, "target": R}
+    assert settle(book, 0, origin=L, at=0, **sides) == Settled(30010)
+    assert settle(book, 0, origin=R, at=0, **sides) == Settled(0)
+    assert settle(book, 0, origin=R, at=4990, **sides) == Settled(5000)
+    lost = Ledger(epochs, {**closed, 3: ClosedEpoch(epochs[2], {R: {0: 70}})})
+    assert settle_lost(lost, 0, origin=L, at=0, **sides) == Settled(30010)
+    assert settle_lost(lost, 0, origin=R, at=0, **sides) == Settled(0)
+    assert settle_lost(lost, 0, origin=new, at=0, **sides) == Settled(0)
+    assert isinstance(settle_lost(lost, 0, origin=new, at=9, **sides), NeedsAlignment)

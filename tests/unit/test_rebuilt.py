@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from clientlib.core.duty import Committed, Vector
+from clientlib.core.session import Session
 from clientlib.io.watch import StateWatch, _Feed
 from clientlib.protocol.errors import ConfigurationError
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.progress import Progress
 from clientlib.protocol.state import State, View, ledger_record
-from clientlib.protocol.types import Epoch
+from clientlib.protocol.token import Token
+from clientlib.protocol.types import Epoch, Partition
 from clientlib.settings import parse
 from failover.cli.errors import RefusedError
 from failover.cli.failback import previous
@@ -135,3 +140,31 @@ def test_a_cluster_that_is_back_and_has_no_leaders_yet_is_asked_again() -> None:
     """Seen half a minute after a kill, on a busy machine: it ended the switch with an error."""
     cause = KafkaException(KafkaError(KafkaError._NOENT, "Failed to query partition leaders"))
     assert translated(SETTINGS.cluster(LEFT), cause).retriable
+
+
+@pytest.mark.parametrize("unplanned", [(2,), (2, 4)])
+def test_a_group_that_comes_back_from_the_rebuilt_cluster_reads_nothing_of_the_retired_one(
+    unplanned: tuple[int, ...],
+) -> None:
+    """It cannot commit there where it stands in a log that is not there. 7,848 came again."""
+    epochs = (Epoch(1, "OLD"), Epoch(2, LEFT), Epoch(3, RIGHT), Epoch(4, LEFT))
+    rows = {
+        1: ClosedEpoch(epochs[0], {LEFT: {0: 40}, RIGHT: {}}),
+        2: ClosedEpoch(epochs[1], {LEFT: {0: 9}, RIGHT: {0: 9}}),
+        3: ClosedEpoch(epochs[2], {LEFT: {0: 5}, RIGHT: {0: 5}}),
+    }
+    naming = Naming(DefaultReplicationPolicy("."), (LEFT, RIGHT, "OLD"))
+    session = Session(naming, (LEFT, RIGHT))
+    session.on_state(View(State(SCOPE, epochs, 0, unplanned=unplanned), {"T1": rows}), 0.0)
+    session.on_owned(LEFT, [Partition("T1", 0)], 0.0)
+    (seat,) = session.seats.values()
+    seat.vectors[LEFT] = Vector(LEFT, {}, frozenset({LEFT, RIGHT, "OLD"}))
+    there = {LEFT: 9, RIGHT: 5}
+    if 4 in unplanned:
+        session._recover(seat, Progress(there, ""), {}, 0.0)
+    else:
+        commits = {o: Committed(at, Token(4, RIGHT)) for o, at in there.items()}
+        seat.vectors[RIGHT] = Vector(RIGHT, commits, frozenset(there))
+        session._take(seat, RIGHT, 0.0)
+    assert seat.pending is not None
+    assert seat.pending.offsets == {"OLD": 40, LEFT: 9, RIGHT: 5}
