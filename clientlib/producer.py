@@ -35,7 +35,16 @@ from clientlib.io import options as opts
 from clientlib.io.carry import Carrier
 from clientlib.io.fast_path import FastPath
 from clientlib.io.kafka import Threads, library_log
-from clientlib.io.outgoing import Outgoing, Report, acknowledged, by_header, checked, header, ignore
+from clientlib.io.outgoing import (
+    Outgoing,
+    Report,
+    acknowledged,
+    by_header,
+    checked,
+    header,
+    ignore,
+    produced_ms,
+)
 from clientlib.io.registry import Registry
 from clientlib.io.rescue import Again, Rescuer
 from clientlib.io.transactions import Desk, Transactions, within
@@ -329,7 +338,7 @@ class FailoverProducer(Producer):
         self, message: Any, report: Report | None, headers: Headers | None, timestamp: int
     ) -> None:
         """Keep a record that the given-up cluster never acknowledged: it is written again."""
-        produced = timestamp or int((time.time() - message.latency()) * 1000)
+        produced = timestamp or produced_ms(message)
         told = report or ignore
         self._rescuer.returned.append(Kept(message, headers, produced, told))
 

@@ -233,6 +233,22 @@ def missing(
     return kept[len(has) :], has
 
 
+def in_order(partitions: Iterable[list[Kept]]) -> list[Kept]:
+    """Return the records of several partitions by their times.
+
+    The order within a partition stays, whatever the times say: that of a record that was never
+    acknowledged is only known to a millisecond or so.
+    """
+    found: list[tuple[int, Kept]] = []
+    for records in partitions:
+        latest = 0
+        for one in records:
+            latest = max(latest, one.at_ms)
+            found.append((latest, one))
+    found.sort(key=lambda entry: entry[0])
+    return [one for _, one in found]
+
+
 def _alike(one: Kept, other: Kept | None) -> bool:
     if other is None:
         return False

@@ -1,5 +1,6 @@
 """Records on their way to a cluster: as the application has handed them over, and as reported."""
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -9,6 +10,7 @@ from clientlib.core.replay_buffer import Kept
 from clientlib.protocol.errors import ConfigurationError
 
 Report = Callable[[Any, Any], None]
+_AT_ONCE_S = 0.0005
 
 
 class Outgoing(NamedTuple):
@@ -65,6 +67,19 @@ def checked(data: Any) -> bytes:
     if not isinstance(data, bytes):
         raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'")
     return data
+
+
+def produced_ms(message: Any) -> int:
+    """Say when a record that was never acknowledged was produced, by how long ago that was.
+
+    A busy machine may stop a thread between the two clocks, for long enough to make the record an
+    older one: then look again.
+    """
+    while True:
+        before = time.time()
+        latency = message.latency()
+        if time.time() - before < _AT_ONCE_S:
+            return int((before - latency) * 1000)
 
 
 def ignore(_error: Any, _message: Any) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clientlib.core.producer_session import Rescue
-from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
+from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, in_order, missing
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -186,14 +186,14 @@ class Rescuer:
             if not one.unsent:
                 kept.setdefault(one.key, []).append(one._replace(unit=self.carried))
         probe = self._probe(order.lost, order.to)
-        again: list[Kept] = []
+        lacking: list[list[Kept]] = []
         copied: list[Copied] = []
         reached: dict[Key, Offset] = {}
         for key, records in kept.items():
             end = _end(view, order, key)
             copy, tolerance = probe.tail(key, records, end)
             lacks, has = missing(records, copy, tolerance)
-            again += lacks
+            lacking.append(lacks)
             for one, at in has:
                 if not one.acknowledged:
                     # transaction markers make the distance of the two logs uncertain
@@ -204,10 +204,10 @@ class Rescuer:
             lost = self._buffer.lost_before(reached)
             self._buffer.clear()
         self.returned.clear()
-        self.replay = Replay(order.epoch, len(again), lost)
-        again += unsent
-        # stable: the order within a partition stays
-        again.sort(key=lambda one: one.unit if self._transactional else one.at_ms)
+        self.replay = Replay(order.epoch, sum(map(len, lacking)), lost)
+        again = in_order([*lacking, unsent])
+        if self._transactional:
+            again.sort(key=lambda one: one.unit)  # stable: the order within one stays
         log.info(
             "%s was given up: %d records are written again to %s, %d were copied unacknowledged, "
             "%d are lost", order.lost, len(again), order.to, len(copied), lost,

@@ -1,10 +1,12 @@
 """What a producer believes of the copies, and when."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 from clientlib.core.producer_session import Rescue
-from clientlib.core.replay_buffer import Kept, Key
+from clientlib.core.replay_buffer import Kept, Key, in_order
+from clientlib.io.outgoing import produced_ms
 from clientlib.io.rescue import Rescuer
 from clientlib.protocol.state import View
 from tests.unit.test_replay_buffer import Acked
@@ -48,3 +50,28 @@ def test_a_record_that_was_never_sent_to_the_dead_cluster_is_sent_as_if_nothing_
     assert told == [(None, "delivered")]
     assert rescuer.replay is not None
     assert rescuer.replay.done
+
+
+class Purged(Acked):
+    """The report of a record that a dead cluster never acknowledged."""
+
+    def __init__(self, offset: int, stops: list[float]) -> None:
+        super().__init__(offset)
+        self._stops = stops
+
+    def latency(self) -> float:
+        """Answer late, as often as there are stops: the thread had to wait for its turn."""
+        if self._stops:
+            time.sleep(self._stops.pop())
+        return time.time() - 1_000.0
+
+
+def test_a_thread_that_is_stopped_between_two_clocks_makes_no_record_older() -> None:
+    """A record came 200 too early in a replay, on a machine that was busy with other work."""
+    assert abs(produced_ms(Purged(0, [0.05, 0.02])) - 1_000_000) <= 3
+
+
+def test_a_record_whose_time_is_unsure_stays_behind_those_before_it() -> None:
+    first, second = Kept(Acked(5), timestamp=1_005), Kept(Acked(6), timestamp=1_001)
+    other = Kept(Acked(7), timestamp=1_003)
+    assert in_order([[first, second], [other]]) == [other, first, second]
