@@ -112,6 +112,7 @@ class Rescuer:
         self._current: deque[Any] = deque()
         self.keep = (self._current if transactional else self._buffer.fresh).append
         self.carried = 0
+        self._open: dict[tuple[ClusterAlias, ClusterAlias], dict[Key, Kept]] = {}
         self.returned: deque[Kept] = deque()
         self.replay: Replay | None = None
 
@@ -154,7 +155,8 @@ class Rescuer:
         """Ask the standbys what they hold of this cluster's records; any one of them will do.
 
         The answers count a turn later: by then a state that was written before them is known. What
-        a mirror copies behind the end of a lost epoch is late, and must be written again.
+        a mirror copies behind the end of a lost epoch is late, and must be written again. A record
+        that is not copied yet is asked for again: a mirror may always be a moment behind.
         """
         with self._lock:
             self._buffer.confirm(self._found)
@@ -167,21 +169,36 @@ class Rescuer:
             if not probes:
                 return
             try:
-                found = self._probe(source, standby).confirm(probes)
+                found = self._asked(source, standby, probes)
             except ClusterUnreachableError as error:
                 log.debug("%s cannot say what is replicated: %s", standby, error)
                 continue
             self._found |= found
 
+    def _asked(
+        self, source: ClusterAlias, standby: ClusterAlias, newest: dict[Key, Kept]
+    ) -> dict[Key, Offset]:
+        probe = self._probe(source, standby)
+        before = self._open.get((source, standby), {})
+        found = probe.confirm(newest)
+        older = {key: before[key] for key in newest if key in before and key not in found}
+        found |= probe.confirm(older)
+        self._open[source, standby] = {
+            key: older.get(key, one) for key, one in newest.items() if key not in found
+        }
+        return found
+
     def forget(self) -> None:
         """A planned switch has proved that the copies are complete."""
         self._found = {}
+        self._open = {}
         with self._lock:
             self._buffer.clear()
 
     def take(self, order: Rescue, view: View) -> Taken:
         """Return what the copies lack. Raises ClusterUnreachableError; nothing is lost by that."""
         self._found = {}
+        self._open = {}
         with self._lock:
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
