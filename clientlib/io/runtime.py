@@ -302,7 +302,9 @@ class Runtime:
             self._run(self.session.on_drained(sorted(drained)))
         self._run(self.session.on_tick(now))
         self._serve_standbys()
-        self._fresh = self._active in fresh
+        slept = self._overslept(now)  # inside a commit, say: what was asked above is long ago
+        self._fresh = self._active in fresh and not slept
+        self.attention = self.attention or slept
         self._awake_until = now + AWAKE_S if self._fresh else 0.0
         due = self.options.auto_commit and now >= self._next_commit
         if due:

@@ -1,7 +1,7 @@
 """The consumer's shell over a fake member: what a simulation with virtual time cannot show."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import TopicPartition
 
@@ -12,6 +12,9 @@ from clientlib.io.runtime import Options, Runtime
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import View
 from clientlib.protocol.types import Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMING = Naming(DefaultReplicationPolicy("."), ("LEFT", "RIGHT"))
 
@@ -107,6 +110,29 @@ def test_a_record_fetched_before_the_process_was_stopped_is_not_delivered_after_
     assert runtime.poll(0.1) is None
     assert (span.next, left.sought) == (5, [TopicPartition("T", 0, 5)])
     assert [tp.offset for tp in left.sought] == [5]
+
+
+class StoppedOnce(NoJobs):
+    """The process is stopped once inside a turn."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock, self._seconds = clock, 14.0
+
+    def collect(self) -> tuple[()]:
+        self._clock.at, self._seconds = self._clock.at + self._seconds, 0.0
+        return ()
+
+
+def test_a_process_that_was_stopped_inside_a_turn_looks_again_before_it_delivers() -> None:
+    """Inside a commit, say: its partitions were another member's by then; 2 records came again."""
+    ways: list[Callable[[Runtime], Any]] = [lambda r: r.poll(0.0), lambda r: r.consume(10, 0.0)]
+    for fetch in ways:
+        runtime, left, _ = reading(takes=0.0)
+        runtime._jobs = StoppedOnce(left.clock)  # type: ignore[assignment]  # only what a turn calls
+        assert not fetch(runtime)
+        assert len(left.fetched) == 2
+        assert runtime.attention
+        assert fetch(runtime)
 
 
 def test_a_batch_fetched_before_the_process_was_stopped_is_fetched_again() -> None:
