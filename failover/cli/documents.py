@@ -9,6 +9,7 @@ from typing import Any
 from clientlib.protocol.clients import Registration
 from clientlib.protocol.token import decode
 from clientlib.settings import Settings, redacted
+from failover.core import unplanned
 from failover.core.estimate import Outlook
 from failover.core.findings import degraded, verdict
 from failover.core.plan import Plan
@@ -287,6 +288,7 @@ def plan(made: Plan, known: Iterable[Document]) -> Document:
         "epoch": made.epoch,
         "changed": False,
         "result": result,
+        "message": unplanned.not_accepted(made.unaccepted) if made.unaccepted is not None else "",
         "steps": [step(one) for one in made.steps],
         "topics": dict(made.topics),
         "create": [

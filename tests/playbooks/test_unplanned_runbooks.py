@@ -15,7 +15,7 @@ def test_emergency_refuses_while_the_old_side_lives_tells_what_may_be_lost_and_s
 
     app.lab.kill("LEFT")
     try:
-        unasked = runbooks.run("emergency", to="RIGHT")
+        unasked = runbooks.run("emergency", to="RIGHT", allow_data_loss=True)
         assert "Not approved, nothing was changed" in unasked.failure
         unaccepted = runbooks.run("emergency", to="RIGHT", confirm="RIGHT")
         assert "(exit code 8)" in unaccepted.failure
