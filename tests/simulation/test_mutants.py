@@ -6,7 +6,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.mutants_unplanned import UNPLANNED_MUTANTS
 from tests.simulation.run import simulate
 
-SEEDS = 300
+SEEDS = 400
 
 
 def _caught(mutant: Mutant, *, unplanned: bool) -> bool:
