@@ -223,9 +223,9 @@ class Acts:
         unknown = self._preparation.unprepared(run)
         if unknown:
             return EndsGrew(unknown)
-        ends = self._source_ends(run)
-        parts = [Partition(p.topic, p.number) for p in ends]
+        parts = [Partition(t, number) for t, count in run.topics.items() for number in range(count)]
         stable = self._admin.stable_ends(run.source, parts)
+        ends = self._source_ends(run)  # after it: a marker that comes in between must not be missed
         hanging = sorted(p for p in parts if stable[p] < ends[p])
         if hanging:
             return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in hanging))
