@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from clientlib.core.memory import as_bytes
 from clientlib.core.producer_session import (
     Command,
     Flush,
@@ -35,7 +36,7 @@ from clientlib.io import options as opts
 from clientlib.io.carry import Carrier
 from clientlib.io.fast_path import FastPath
 from clientlib.io.kafka import Threads, library_log
-from clientlib.io.outgoing import Outgoing, Report, acknowledged, by_header, checked, header, ignore
+from clientlib.io.outgoing import Outgoing, Report, acknowledged, by_header, checked, ignore
 from clientlib.io.registry import Registry
 from clientlib.io.rescue import Again, Rescuer
 from clientlib.io.transactions import Desk, Transactions, within
@@ -316,7 +317,7 @@ class FailoverProducer(Producer):
     def _remembering(self, report: Report | None, headers: Any, timestamp: int) -> Report:
         """Return what reports a record of which the report leaves out headers or timestamp."""
         listed = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
-        encoded = [(name, header(value)) for name, value in listed]
+        encoded = [(name, as_bytes(value)) for name, value in listed]
 
         def deliver(error: Any, message: Any) -> None:
             if error is None:

@@ -43,6 +43,7 @@ from failover.core.machine import (
 from failover.core.plan import Creation
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
+from failover.settled import settled_ends
 
 Act = Callable[[Run], Event]
 OTHERS_MS = 1_000
@@ -224,12 +225,10 @@ class Acts:
         if unknown:
             return EndsGrew(unknown)
         parts = [Partition(t, number) for t, count in run.topics.items() for number in range(count)]
-        stable = self._admin.stable_ends(run.source, parts)
-        ends = self._source_ends(run)  # after it: a marker that comes in between must not be missed
-        hanging = sorted(p for p in parts if stable[p] < ends[p])
+        ends, hanging = settled_ends(self._admin, run.source, parts)
         if hanging:
-            return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in hanging))
-        return EndsRead(ends)
+            return Pending(tuple(f"{log}: a transaction is open" for log in hanging))
+        return EndsRead(dict(ends))
 
     def _compare(self, run: Run) -> Event:
         watch = self._watch or self._copy_watch(run)

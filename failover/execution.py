@@ -308,10 +308,7 @@ class Execution:
         elif self._command != "switch":
             self._finish(self._refusal("unchanged", ExitCode.OK, "no run is unfinished"))
         elif self._declares(merged):
-            if self._answers():
-                self._finish(self._alive(self._gone))
-            else:
-                self._declare(merged)
+            self._declare(merged)
         else:
             self._considered_since = self._ports.clock.now_ms()
             self._stage = self._consider
@@ -321,12 +318,13 @@ class Execution:
         todo = stranded.Remedy.TAKE_UP
         if self._request.emergency and self._command == "switch":
             todo = stranded.remedy(old, merged, self._gone)
-        if todo is stranded.Remedy.TAKE_UP and not self._declares(merged):
-            self._begin(self._taken_up(old, merged))
+        if todo is stranded.Remedy.TAKE_UP:
+            if self._declares(merged):
+                self._declare(merged)
+            else:
+                self._begin(self._taken_up(old, merged))
         elif self._answers():
             self._finish(self._alive(self._gone))
-        elif todo is stranded.Remedy.TAKE_UP:
-            self._declare(merged)
         elif todo is stranded.Remedy.LEAVE:
             self._considered_since = self._ports.clock.now_ms()
             self._stage = self._consider
@@ -344,6 +342,9 @@ class Execution:
         """Give up the cluster before the current epoch, so that nobody waits for it any more."""
         assert self._acts is not None  # noqa: S101 - made before
         assert merged.state is not None  # noqa: S101 - `_declares` looked
+        if self._answers():
+            self._finish(self._alive(self._gone))
+            return
         self._acts.declare(stranded.declared(merged.state, self._request.run), list(self._views))
         self._declared = self._gone
         self._stage = self._decide

@@ -29,6 +29,7 @@ from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from clientlib.protocol.windows import ReadWindow
 from clientlib.protocol.windows import Span as Offsets
 from failover.io.ports import Admin, Ports, Window
+from failover.settled import settled_ends
 
 _BATCH = 5_000
 
@@ -156,9 +157,7 @@ class Comparison:
         self, home: ClusterAlias, parts: list[Partition]
     ) -> Mapping[Partition, Offset]:
         """Return the ends. Raises TimedOutError: what an open transaction comes to is not known."""
-        ends = self._ports.admin.ends(home, parts)
-        stable = self._ports.admin.stable_ends(home, parts)
-        hanging = [f"{p.topic}[{p.number}]" for p in parts if stable[p] < ends[p]]
+        ends, hanging = settled_ends(self._ports.admin, home, parts)
         if hanging:
             raise TimedOutError(f"{home}: a transaction is open in {', '.join(hanging[:3])}")
         return ends

@@ -16,7 +16,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from clientlib.core.replay_buffer import Headers, Kept
-from clientlib.io.outgoing import acknowledged
+from clientlib.io.outgoing import acknowledged, ignore
 from clientlib.io.rescue import Again, Rescuer, Taken
 from clientlib.protocol.types import ClusterAlias
 
@@ -201,7 +201,7 @@ class Carrier:
                 self._rescuer.keep(Kept.of(message, again.headers))
                 flight.written.append((again, message))
             elif self._rescuing():
-                told = again.kept.report or _ignore
+                told = again.kept.report or ignore
                 self._take_back(message, told, again.headers, again.kept.at_ms)
             else:
                 flight.failed.append((again, error, message))
@@ -252,7 +252,3 @@ class Carrier:
             self._rescuer.replay.note(error, message)
         if not again.kept.acknowledged:
             self._tell(cluster, again.kept.report, error, message)
-
-
-def _ignore(_error: Any, _message: Any) -> None:
-    """Take the report of a record whose application was told already."""

@@ -50,11 +50,6 @@ def by_header(settings: dict[str, Any]) -> bool:
     return bool(identity == "header")
 
 
-def header(value: Any) -> bytes | None:
-    """Return a header's value as bytes."""
-    return value.encode() if isinstance(value, str) else value
-
-
 def checked(data: Any) -> bytes:
     """Return a record's key or value as bytes. Raises TypeError as confluent-kafka does."""
     if data is None:

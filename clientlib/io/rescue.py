@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from clientlib.core.purged import in_order, in_turn
 from clientlib.core.replay_buffer import Headers, Kept, Key, ReplayBuffer, missing
 from clientlib.io.copies import CopyProbe
 from clientlib.io.options import ClientOptions
+from clientlib.io.outgoing import Report, ignore
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.replay import Manifest, header
 from clientlib.protocol.state import View
@@ -29,8 +29,6 @@ _EVERYTHING = 1 << 62
 _UNIT = attrgetter("unit")
 
 log = logging.getLogger("clientlib.producer")
-
-Report = Callable[[Any, Any], None]
 
 
 class Again(NamedTuple):
@@ -241,7 +239,7 @@ class Rescuer:
         if one.unsent:  # no log can hold it: it is not written again, but for the first time
             return Again(one, list(one.headers or ()), one.report)
         headers = [*(one.headers or ()), header(epoch, order.lost, one.origin_offset)]
-        note = self.replay.note if self.replay is not None else _nobody
+        note = self.replay.note if self.replay is not None else ignore
         if one.acknowledged:
             return Again(one, headers, note)
 
@@ -279,7 +277,3 @@ def _end(view: View, order: Rescue, key: Key) -> Offset:
         if span.epoch.counter == lost and span.end is not None:
             return span.end
     return 0
-
-
-def _nobody(_error: Any, _message: Any) -> None:
-    """Take a report that nobody waits for."""

@@ -1,19 +1,17 @@
 """A cluster dies while a planned switch is under way, and an unplanned one gets out of it."""
 
-import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from application import Application, tool
+from disaster import rejoin, switched
 
-from failover.core.result import ExitCode, RunResult
+from failover.core.result import ExitCode
 from failover.engine import connect
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
-
-log = logging.getLogger("tests.stranded")
 
 
 @pytest.fixture
@@ -21,10 +19,6 @@ def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
     found = Application(lab, tmp_path)
     yield found
     found.close()
-
-
-def switched(result: RunResult) -> None:
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
 
 
 def test_the_target_dies_and_nobody_can_say_whether_the_commit_stands_on_it(
@@ -42,8 +36,7 @@ def test_the_target_dies_and_nobody_can_say_whether_the_commit_stands_on_it(
         app.wait_flowing()
     finally:
         app.lab.start("RIGHT")
-    with connect(app.settings) as orchestrator:
-        assert orchestrator.rejoin("RIGHT").exit_code == ExitCode.OK
+    assert rejoin(app, "RIGHT").exit_code == ExitCode.OK
     switched(app.switch("RIGHT", retry_s=120))
     app.wait_flowing()
     verdict = app.finish()
