@@ -8,6 +8,7 @@ another.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 from zlib import crc32
 
@@ -330,8 +331,8 @@ class Execution:
             self._stage = self._consider
         else:
             assert self._acts is not None  # noqa: S101 - made before
-            self._acts.presume_commit(replace(old, phase=RunPhase.MOVING, intent=True, cause=""))
-            self._stage = self._decide
+            presumed = replace(old, phase=RunPhase.MOVING, intent=True, cause="")
+            self._write_and_decide(partial(self._acts.presume_commit, presumed))
 
     def _declares(self, merged: View) -> bool:
         """Say whether what is asked for is to give up the cluster that a plan has left."""
@@ -345,8 +346,20 @@ class Execution:
         if self._answers():
             self._finish(self._alive(self._gone))
             return
-        self._acts.declare(stranded.declared(merged.state, self._request.run), list(self._views))
         self._declared = self._gone
+        declared = stranded.declared(merged.state, self._request.run)
+        self._write_and_decide(partial(self._acts.declare, declared, list(self._views)))
+
+    def _write_and_decide(self, write: Callable[[], None]) -> None:
+        """Write what belongs to no run of ours, then look again at what there is to do."""
+        try:
+            write()
+        except FencedError:
+            raise
+        except RemoteError as error:
+            told = f"{error}; what gives {self._gone} up may be written or not: ask again"
+            self._finish(self._refusal(*_UNREACHABLE, told))
+            return
         self._stage = self._decide
 
     def _answers(self) -> bool:

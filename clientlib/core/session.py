@@ -527,6 +527,9 @@ class Session:
             return []
         settled, tasks = moved
         beyond = dict(position.beyond)
+        if source in self._losses.values() and position.offsets.get(source):
+            # offsets of the copy cannot say what was read of a tail that is skipped there
+            beyond[source] = position.offsets[source]
         if me in beyond and me in settled:  # what was read here before this cluster was lost
             back = book.behind(number, me)  # it may have come back without the end of its log
             settled[me] = max(settled[me], beyond[me] if back is None else min(beyond[me], back))

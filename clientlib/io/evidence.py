@@ -114,7 +114,8 @@ class EvidenceReader:
             if known is not None and final and known.progress.memory.prints:
                 found = Evidence(f"the memory of {known.member}", known.progress)
                 return EvidenceDone(job.key, job.ticket, found)
-            silent = [] if final else self._silent(job.epoch)
+            # a final report of one who has read nothing yet: those who read before it remember
+            silent = self._silent(job.epoch)
             if silent:
                 why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
                 return EvidenceDone(job.key, job.ticket, None, why)

@@ -125,6 +125,8 @@ def _within(request: RecoverRequest, span: Span) -> Steps[Recovered | int]:
         records, covered = answer
         entries += [(r.offset, _print(request, r)) for r in records if at <= r.offset < span.end]
         at = span.end if covered is None else min(covered, span.end)
+    if not entries:  # whatever the position is, nothing of the log before it is here
+        return 0
     prints = request.memory.prints
     cut = sum(one.offset < request.position for one in prints)
     start = request.memory.start  # a transaction marker may stand at the position

@@ -35,7 +35,7 @@ class Token:
 class CommitMetadata:
     """A commit's metadata, taken apart: our token, if any, and the application's own string.
 
-    ``beyond``: the group's position in the origin's own log, where the copy ends before it.
+    ``beyond``: the group's position in the origin's own log, where the copy cannot say it.
     """
 
     token: Token | None

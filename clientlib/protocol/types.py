@@ -43,8 +43,8 @@ class Position:
     ``offsets`` maps an origin (the cluster where the records were first written) to the next
     offset in the log that carries that origin's records on ``cluster``. An origin without an
     entry has not been started. ``epoch`` is the counter of the commits' token, 0 for none.
-    ``beyond`` maps an origin whose copy on ``cluster`` ends before the group's position to that
-    position in the origin's own log: what the group had read there when the origin was lost.
+    ``beyond`` maps an origin that was lost to the group's position in the origin's own log, where
+    the copy on ``cluster`` cannot say it: it ends before it, or nobody is to read it there.
     """
 
     epoch: int

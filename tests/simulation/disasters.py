@@ -6,8 +6,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from failover.checkers import ClusterLost
-
 if TYPE_CHECKING:
     from tests.simulation.clock import Scheduler
     from tests.simulation.cluster import Cluster
@@ -107,11 +105,12 @@ class Disasters:
         living = disaster.how == "alive"
         told = f"{disaster.how}s of the {side} cluster"
         world.count("active cluster given up alive" if living else told)
-        if disaster.active:
-            world.events.append(ClusterLost(alias, world.stamp))
         if disaster.how == "alive":
             self.unwanted = alias
             return
+        world.fell[alias] = world.stamp
+        if disaster.active:
+            world.lost(alias)
         if disaster.how == "kill":
             cluster.kill()
         else:

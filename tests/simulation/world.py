@@ -10,7 +10,7 @@ from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import Phase, State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
-from failover.checkers import Committed, EpochSeen, Event, Place
+from failover.checkers import ClusterLost, Committed, EpochSeen, Event, Place
 from tests.simulation.clock import EPOCH_MS, Process, Scheduler
 from tests.simulation.cluster import SCOPE, Cluster
 from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
@@ -59,6 +59,8 @@ class World:
         self.epoch, self.epoch_since = 0, 0.0
         self.heard: dict[Process, int] = {}
         self.resets: dict[str, float] = {}
+        self.fell: dict[str, float] = {}
+        self._lost: set[str] = set()
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
             if unplanned or sim.chance(0.5):
@@ -182,7 +184,23 @@ class World:
             if self.clusters[epoch.cluster].wiped:
                 self.count("an empty cluster was made active")
             self.epoch, self.epoch_since = epoch.counter, self.sim.now
+        self._note_losses(state)
         self.sim.log("state", f"{alias}: {epoch.counter}/{state.revision} {state.phase}")
+
+    def _note_losses(self, state: State) -> None:
+        """Write down, once, what nobody could know before: a cluster that lives was given up.
+
+        Or one that fell when it was not active any more, and groups had not moved.
+        """
+        for counter, alias in losses(state.epochs, state.unplanned).items():
+            if counter == state.epoch.counter:
+                self.lost(alias)
+
+    def lost(self, alias: str) -> None:
+        """A cluster is lost: since it fell, or now, if it lives."""
+        if alias not in self._lost:
+            self._lost.add(alias)
+            self.events.append(ClusterLost(alias, self.fell.get(alias, self.stamp)))
 
     def committed(
         self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]

@@ -79,6 +79,13 @@ def test_an_empty_copy_is_behind_every_position() -> None:
     assert (found.offset, found.beyond) == (0, True)
 
 
+def test_an_empty_copy_is_behind_a_position_that_was_taken_over() -> None:
+    """Its reader remembers what it has read since: the records before were another member's."""
+    memory = Memory(remembered(range(5, 13)).prints, start=5)
+    found = recovered([], memory, 5)
+    assert (found.offset, found.beyond, found.ahead) == (0, True, ())
+
+
 def test_offsets_differ_where_the_origin_has_gaps() -> None:
     kept = [n for n in range(100) if n % 10]  # markers at every tenth offset of the origin
     memory = Memory(tuple(Print(n, fingerprint(record(n, n))) for n in kept if 40 <= n < 60))

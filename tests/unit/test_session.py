@@ -256,6 +256,29 @@ def test_a_release_of_which_nobody_knows_is_handed_over_when_its_cluster_is_give
     assert over.progress.offsets["LEFT"] == 75
 
 
+def test_what_was_read_of_a_tail_is_known_where_its_replays_are_read_later() -> None:
+    """RIGHT was lost, came back and is left again: its copy skips what was written again.
+
+    So offsets of the copy are the same before and after the tail, and a replay of it that stands in
+    the epoch between would be given to a group that had read the original.
+    """
+    two, three, four, five = (Epoch(n, "LEFT" if n % 2 else "RIGHT") for n in (2, 3, 4, 5))
+    state = State("s", (ONE, two, three, four, five), 1, unplanned=(3,))
+    closed = {
+        1: ClosedEpoch(ONE, {"LEFT": {0: 43}, "RIGHT": {0: 43}}),
+        2: ClosedEpoch(two, {"LEFT": {0: 19}, "RIGHT": {0: 19}}, {"RIGHT": {0: ((19, 57),)}}),
+        3: ClosedEpoch(three, {"LEFT": {0: 309}, "RIGHT": {0: 309}}),
+        4: ClosedEpoch(four, {"LEFT": {0: 109}, "RIGHT": {0: 109}}, {"LEFT": {0: ((19, 57),)}}),
+    }
+    group = Group(ONE, RIGHT=vector("RIGHT", 5, LEFT=65, RIGHT=57))
+    group.run(group.session.on_state(View(state, {"T": closed}), 0.0))
+    group.own("LEFT")
+    (command,) = [c for c in group.out if isinstance(c, Align)]
+    found = {"LEFT": 65, "RIGHT": 19}
+    group.run(group.session.on_aligned(LEFT, command.ticket, found, 0.0))
+    assert due(group) == Position(5, "LEFT", found, {"RIGHT": 57})
+
+
 def test_an_end_that_is_not_written_yet_is_waited_for() -> None:
     unknown = {1: ClosedEpoch(ONE, {"LEFT": {0: 100}})}
     group = Group(ONE, LEFT=vector("LEFT", 2, LEFT=100, RIGHT=0))

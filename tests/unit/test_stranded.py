@@ -146,6 +146,24 @@ def test_the_source_dies_just_after_the_commit_and_groups_wait_for_it(world: Wor
     assert world.orchestrator().switch(world.request(LEFT)).result == "switched"
 
 
+@pytest.mark.parametrize("happened", [False, True])
+@pytest.mark.parametrize("number", range(1, 16))
+def test_no_answer_to_what_gives_a_cluster_up_after_the_fact(number: int, happened: bool) -> None:
+    """A standby that dies just now is not the user's mistake: no traceback, and asked again."""
+    world = lively()
+    live = groups_stay(world)
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "incomplete"
+    without(world, LEFT)
+    world.on_sleep = world.on_publish = live
+    world.unknown = {world.calls + number: happened}
+    first = emergency(world, RIGHT)
+    assert first.exit_code in {ExitCode.OK, ExitCode.UNREACHABLE}, first
+    if first.exit_code == ExitCode.UNREACHABLE:
+        assert "ask again" in first.message
+        assert emergency(world, RIGHT).exit_code == ExitCode.OK
+    assert shown(world, RIGHT).unplanned == (2,)
+
+
 def test_a_plan_to_give_up_the_cluster_that_was_left_says_so(world: World) -> None:
     assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
     without(world, LEFT)

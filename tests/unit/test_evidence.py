@@ -1,0 +1,88 @@
+"""For whom a new reader of a lost cluster's partition waits, and whom it believes."""
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clientlib.core.seat import ReadEvidence, SeatKey
+from clientlib.io.evidence import EvidenceReader
+from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.progress import GroupProgress, Progress, Report
+from clientlib.protocol.recover import Memory, Print
+from clientlib.protocol.types import Partition
+
+PART = Partition("T", 0)
+JOB = ReadEvidence(SeatKey("RIGHT", PART), "LEFT", 2, 1, 7)
+PRINTS = tuple(Print(offset, bytes([offset]) * 16) for offset in range(16, 20))
+
+
+def progress(at: int, *prints: Print, claim: int = 0) -> Progress:
+    return Progress({"LEFT": at}, "LEFT", Memory(prints), claim)
+
+
+def report(member: str, *parts: Progress, final: bool = False, leaving: bool = False) -> Report:
+    by = dict.fromkeys([PART], *parts) if parts else {}
+    return Report("g", member, 1, "LEFT", by, 2 if final else 0, leaving=leaving)
+
+
+class Told(EvidenceReader):
+    """Reads the reports that it is given; ``members`` live in the group."""
+
+    def __init__(self, members: Sequence[str]) -> None:
+        self._naming = Naming(DefaultReplicationPolicy(), ["LEFT", "RIGHT"])
+        self._cluster: Any = SimpleNamespace(alias="RIGHT")
+        self._topic, self._scope, self._group = "progress", "s", "g"
+        self._known, self._at = GroupProgress(), 0
+        self._living = list(members)
+        self.reports: list[Report] = []
+
+    def _members(self) -> list[str]:
+        return self._living
+
+    def _messages(self, topic: str, start: int) -> Iterator[Any]:
+        for offset, one in enumerate(self.reports if topic == "progress" else ()):
+            if offset >= start:
+                key, value = one.record("s")
+                yield SimpleNamespace(
+                    offset=lambda o=offset: o, key=lambda k=key: k, value=lambda v=value: v
+                )
+
+    def waits_for(self) -> str:
+        done = self.find(JOB)
+        assert (done.evidence is None) == bool(done.why)
+        return done.why.partition(" read ")[0]
+
+
+def test_the_final_report_of_one_who_remembers_is_taken_at_once() -> None:
+    told = Told(["a", "b"])
+    told.reports = [report("a", progress(20, *PRINTS), final=True)]
+    assert told.waits_for() == ""
+
+
+def test_one_who_begins_where_another_has_read_waits_until_that_one_has_told() -> None:
+    """LEFT was back for half a second: b took the partition over there and read nothing of it.
+
+    It would have begun at the copy's start, and 18 records would have come again.
+    """
+    told = Told(["a", "b"])
+    told.reports = [
+        report("a", progress(16, *PRINTS)),
+        report("b", progress(20, claim=1)),
+        report("b", progress(20, claim=1), final=True),
+        report("b", final=True),
+    ]
+    assert told.waits_for() == "a"
+    told.reports += [report("a", progress(20, *PRINTS), leaving=True), report("a", final=True)]
+    found = told.find(JOB).evidence
+    assert found is not None
+    assert found.progress is not None
+    assert (found.progress.offsets, found.progress.memory.prints) == ({"LEFT": 20}, PRINTS)
+
+
+@pytest.mark.parametrize("living", [["b"], []])
+def test_nobody_waits_for_one_who_is_gone(living: list[str]) -> None:
+    told = Told(living)
+    told.reports = [report("a", progress(16, *PRINTS)), report("b", final=True)]
+    assert told.waits_for() == ""
