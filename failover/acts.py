@@ -6,7 +6,7 @@ Every act is idempotent: done again after a crash or an unknown outcome, it come
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from clientlib.protocol.clients import Registration, Role
+from clientlib.protocol.clients import Client, Registration, Role
 from clientlib.protocol.errors import RemoteError
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.state import State, View, merge, merge_ledger
@@ -41,6 +41,7 @@ from failover.core.machine import (
     WriteFailed,
 )
 from failover.core.plan import Creation
+from failover.core.quiescence import quiescence
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 from failover.settled import settled_ends
@@ -204,19 +205,18 @@ class Acts:
         return Partition(name, part.number)
 
     def _quiesce(self, run: Run) -> Event:
-        found = self._store.clients([run.source])
-        if run.source not in found:
-            return Pending((f"cluster {run.source} cannot be read",))
-        producers = [r for r in found[run.source].values() if r.client.role is Role.PRODUCER]
-        now_ms = self._ports.clock.now_ms()
-        expired = [r.client.id for r in producers if r.expired(now_ms)]
-        holdouts = [r for r in producers if not r.expired(now_ms) and not _quiet(run, r)]
-        skipped = [r.client.id for r in holdouts if r.client.id in run.request.skip_clients]
-        waiting = tuple(_described(r) for r in holdouts if r.client.id not in skipped)
+        found = self._store.clients(run.sides)
+        unread = sorted(set(run.sides) - found.keys())
+        if unread:
+            return Pending(tuple(f"cluster {alias} cannot be read" for alias in unread))
+        closing = publish.closing(run).order
+        told = quiescence(found.values(), closing, self._ports.clock.now_ms())
+        skipped = [c.id for c in told.writing if c.id in run.request.skip_clients]
+        waiting = tuple(_described(c) for c in told.writing if c.id not in skipped)
         if waiting:
             return Pending(waiting)
         return ProducersQuiesced(
-            tuple(f"producer {name}: registration expired, not waited for" for name in expired)
+            tuple(f"producer {c.id}: registration expired, not waited for" for c in told.gone)
             + tuple(f"producer {name}: skipped as asked, not quiesced" for name in skipped)
         )
 
@@ -344,7 +344,7 @@ class Acts:
         now_ms = self._ports.clock.now_ms()
         producers = [r for r in found.values() if r.client.role is Role.PRODUCER]
         waiting = [
-            _described(r)
+            _described(r.client)
             for r in producers
             if not r.expired(now_ms) and r.client.replayed < run.epoch.counter
         ]
@@ -463,14 +463,7 @@ class Acts:
         )
 
 
-def _quiet(run: Run, registration: Registration) -> bool:
-    client = registration.client
-    closing = publish.closing(run).order
-    return client.quiesced and (client.seen.epoch, client.seen.revision) >= closing
-
-
-def _described(registration: Registration) -> str:
-    client = registration.client
+def _described(client: Client) -> str:
     where = f" on {client.host} (pid {client.pid})" if client.host else ""
     return f"producer {client.id}{where}"
 
