@@ -32,8 +32,10 @@ log = logging.getLogger("clientlib.watch")
 
 FRESH_S = 2.0
 HEAR_S = 1.0
-"""How long a client that begins waits for clusters that do not answer. One that was given up and is
-back may be heard first; who believed it would read and write there."""
+"""How long a client that begins, or was stopped, waits for clusters that do not answer.
+
+One that was given up and is back may be heard first; who believed it would work there.
+"""
 _ASK_S = 0.5
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 
@@ -48,6 +50,7 @@ class _Feed:
         self.reached = 0
         self.complete = False
         self.confirmed = 0.0
+        self.since = 0.0
         self.too_new = False
 
 
@@ -78,8 +81,16 @@ class StateWatch:
         return self._merged
 
     def fresh(self, cluster: ClusterAlias) -> bool:
-        """Say whether this cluster's view was confirmed less than `FRESH_S` ago."""
-        return not self.too_new and time.monotonic() - self._feeds[cluster].confirmed < FRESH_S
+        """Say whether this cluster's view was confirmed less than `FRESH_S` ago.
+
+        After a gap longer than that, the others are heard too, or `HEAR_S` waited for: this process
+        may have been stopped, and this cluster given up meanwhile.
+        """
+        feed, now = self._feeds[cluster], time.monotonic()
+        if self.too_new or now - feed.confirmed >= FRESH_S:
+            return False
+        heard = all(other.confirmed >= feed.since for other in self._feeds.values())
+        return heard or now - feed.since >= HEAR_S
 
     def confirmed_after(self, cluster: ClusterAlias, instant: float) -> bool:
         """Say whether everything written on this cluster by ``instant`` (monotonic) was read."""
@@ -196,6 +207,7 @@ class StateWatch:
         if feed.reached >= end:
             before, feed.confirmed = feed.confirmed, asked
             if asked - before >= FRESH_S:
+                feed.since = asked
                 for listener in tuple(self._listeners):
                     listener()
 

@@ -150,22 +150,23 @@ class History:
         """Say whether a cluster had been lost by then."""
         return any(e.cluster == cluster and e.at <= until for e in self.clusters_lost)
 
-    def stale(self, event: Delivered, since_s: float = 0.0) -> bool:
+    def stale(self, event: Delivered, since_s: float = 0.0, *, copies: bool = False) -> bool:
         """Say whether a record was read of a cluster that was lost and is not active again.
 
-        ``since_s``: not active any more for so long.
+        ``since_s``: not active any more for so long. ``copies``: also of copies there.
         """
         if not self.clusters_lost:
             return False
         lost = [e.at for e in self.clusters_lost if e.cluster == event.cluster and e.at < event.at]
-        if not lost or event.topic != self.topic_of(event):
+        if not lost or (event.topic != self.topic_of(event) and not copies):
             return False
-        newest = max(
-            (e for e in self.epochs if e.at <= event.at - since_s),
-            key=lambda e: e.epoch,
-            default=None,
-        )
-        return newest is not None and newest.cluster != event.cluster
+        moments = {event.at, event.at - since_s}
+        return all(self._active_at(at) not in {None, event.cluster} for at in moments)
+
+    def _active_at(self, moment: float) -> str | None:
+        known = (e for e in self.epochs if e.at <= moment)
+        newest = max(known, key=lambda e: e.epoch, default=None)
+        return newest.cluster if newest is not None else None
 
     def log_of(self, event: Delivered) -> Log:
         """Name the physical partition of a delivery.

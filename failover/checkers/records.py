@@ -167,7 +167,9 @@ def _unaware(
     history: History, interruptions: Interruptions, before: Delivered, again: Delivered
 ) -> bool:
     """Whether one of the two was read of the lost cluster by somebody that had not heard of it."""
-    if history.stale(again) or history.stale(before, HEARD_S):
+    if history.stale(again):
+        return True
+    if any(history.stale(event, HEARD_S, copies=True) for event in (before, again)):
         return True
     lost = history.lost_between(before.cluster, float("-inf"), before.at)
     if lost is None or not history.stale(before):

@@ -108,7 +108,11 @@ class SimWatch:
         return first if first <= limit else float("-inf")
 
     def fresh(self, cluster: str) -> bool:
-        return self._world.sim.now - self._confirmed(cluster) < FRESH_S
+        now, woken = self._world.sim.now, self._process.woken
+        if now - self._confirmed(cluster) >= FRESH_S:
+            return False
+        heard = all(self._confirmed(alias) >= woken for alias in self._world.clusters)
+        return heard or not woken or now - woken >= HEAR_S
 
     def confirmed_after(self, cluster: str, instant: float) -> bool:
         return self._confirmed(cluster) > instant

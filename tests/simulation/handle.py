@@ -152,6 +152,9 @@ class FakeHandle:
                 continue  # sent again: the cluster knows its sequence number
             one.offset = log.append(one.record)
             cluster.world.count("written")
+            if batch.purged and cluster.world.state().active == cluster.alias:
+                place = (cluster.alias, one.topic, one.partition, one.offset)
+                cluster.world.stragglers.add(place)
             if self.markers and self.sim.chance(0.2):
                 log.append(None)
         self._answer = max(self._answer, self.sim.now) + self.sim.between(0.0001, 0.003)

@@ -60,6 +60,7 @@ class World:
         self.heard: dict[Process, int] = {}
         self.resets: dict[str, float] = {}
         self.fell: dict[str, float] = {}
+        self.stragglers: set[Place] = set()
         self._lost: set[str] = set()
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
@@ -124,9 +125,10 @@ class World:
     def unproved(self) -> frozenset[Place]:
         """Return what copies hold once more of an epoch that ended with the loss of its cluster.
 
-        Nobody can prove it without the origin (docs/guarantees.md).
+        Nobody can prove it without the origin. And what was on the wire to a lost cluster until it
+        was active again (docs/guarantees.md).
         """
-        state, found = self.state(), set()
+        state, found = self.state(), set(self.stragglers)
         lost = {c: n for n, c in losses(state.epochs, state.unplanned).items()}
         view = merge(cluster.view for cluster in self.clusters.values())
         for place in self.mirror.repeats:

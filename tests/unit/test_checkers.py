@@ -721,6 +721,13 @@ def test_what_a_consumer_reads_of_the_lost_cluster_that_does_not_hear_others_may
     assert len(repeated(unplanned(*soon), strict=False)) == 1
 
 
+def test_who_does_not_hear_of_the_loss_may_read_copies_there_too() -> None:
+    late = [*written(0), got(0, 5.0), got(0, 8.5, topic="RIGHT.T", cluster="LEFT", consumer="d")]
+    assert repeated(unplanned(*late), strict=False) == ()
+    soon = [*written(0), got(0, 5.0), got(0, 7.5, topic="RIGHT.T", cluster="LEFT", consumer="d")]
+    assert len(repeated(unplanned(*soon), strict=False)) == 1
+
+
 def test_a_partition_of_the_lost_cluster_whose_reader_has_handed_it_over_is_read_by_another() -> (
     None
 ):

@@ -65,6 +65,38 @@ def test_a_cluster_that_was_given_up_and_is_back_is_not_believed_before_the_othe
     assert begun.read("RIGHT") == NEW
 
 
+def test_after_a_stop_a_cluster_is_not_believed_before_the_others_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A member was stopped for 14 s; its cluster had been given up, and told it first that it is
+    active: it read what others had got elsewhere.
+    """
+    begun = Begun(monkeypatch)
+    watch, feeds = begun.watch, begun.watch._feeds
+    for alias in ("LEFT", "RIGHT"):
+        watch._confirmed(feeds[alias], 0, begun.now)
+    assert watch.fresh("LEFT")
+    begun.now += 14.0
+    assert not watch.fresh("LEFT")
+    watch._confirmed(feeds["LEFT"], 0, begun.now)
+    assert not watch.fresh("LEFT")
+    begun.now += 0.1
+    watch._confirmed(feeds["RIGHT"], 0, begun.now)
+    assert watch.fresh("LEFT")
+
+
+def test_after_a_stop_a_cluster_that_does_not_answer_is_not_waited_for_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = Begun(monkeypatch)
+    watch, feed = begun.watch, begun.watch._feeds["RIGHT"]
+    watch._confirmed(feed, 0, begun.now)
+    assert not watch.fresh("RIGHT")
+    begun.now += HEAR_S
+    watch._confirmed(feed, 0, begun.now)
+    assert watch.fresh("RIGHT")
+
+
 def test_a_cluster_that_does_not_answer_is_not_waited_for_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
