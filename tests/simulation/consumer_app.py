@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 AGENT_S = 0.05
+_MOST_REWOUND = 30
 
 
 class ObservedRuntime(Runtime):
@@ -97,7 +99,7 @@ class ConsumerApp:
         self._late_at = 0.0
         self._handing: dict[Partition, set[tuple[str, int]]] = {}
         self.closed = False
-        self._last: FakeMessage | None = None
+        self._recent: deque[FakeMessage] = deque(maxlen=_MOST_REWOUND)
         world.events.append(ConsumerStarted(name, spec.name, world.stamp))
         self.sim.log(name, f"starts: {spec.name}, {mode}")
         for alias, member in self.members.items():
@@ -286,6 +288,11 @@ class ConsumerApp:
     def _got(self, message: FakeMessage) -> None:
         value = (message.value() or b"").decode()
         producer, seq, key = value.split(":")
+        self._recent.append(message)
+        self._since_commit += 1
+        if self.world.was_rewound(self.spec.name, value):
+            self.sim.log(self.process.name, f"gets {value} again, as it has asked for")
+            return
         self.world.delivered(self.spec.name, message)
         self.world.events.append(
             Delivered(
@@ -306,7 +313,39 @@ class ConsumerApp:
             f"gets {value} {message.cluster}:{message.topic()}[{message.partition()}]"
             f"@{message.offset()}",
         )
-        self._since_commit += 1
+
+    def rewind(self) -> None:
+        """Go back to a record that was processed a moment ago, and commit that."""
+        if self.mode in {"each", "offsets"}:
+            self.sim.after(0.0, self._rewind, self.process)
+
+    def _rewind(self) -> None:
+        member = self.runtime.member
+        last = self._recent[-1] if self._recent else None
+        key = (last.topic(), last.partition()) if last is not None else ("", 0)
+        track = self.runtime.tracks.get(key)
+        if member is None or track is None or last is None or last.cluster != track.cluster:
+            return
+        if self._unfinished is not None:
+            return  # it would commit what it is at work on, and so take it back
+        mine = (*key, last.cluster)
+        ours = [m for m in self._recent if (m.topic(), m.partition(), m.cluster) == mine]
+        first = self.sim.rng.choice(ours)
+        here = TopicPartition(*key, first.offset())
+        values = [(m.value() or b"").decode() for m in ours if m.offset() >= first.offset()]
+        committed = False
+        try:
+            member.seek(here)
+            self.runtime.sought(track, first.offset())
+            self.runtime.commit([here], covering=False, asynchronous=False)
+            committed = True
+        except KafkaException as error:
+            self.sim.log(self.process.name, f"going back failed: {error}")
+        except Killed:
+            return
+        finally:
+            self.sim.log(self.process.name, f"goes back to {key}@{here.offset}")
+            self.world.rewound(self.spec.name, values, committed=committed)
 
     def _commit_after(self, message: FakeMessage) -> None:
         here = TopicPartition(message.topic(), message.partition(), message.offset() + 1)

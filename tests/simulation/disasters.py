@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulation.clock import Scheduler
     from tests.simulation.cluster import Cluster
     from tests.simulation.world import World
 
 _KNOWN_S = 2.0
+_REWIND_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Disaster:
     ``back_s``: it answers again so much later; None: never. ``mirror_s``: for how long the mirror
     had copied nothing by then. ``switches``: how many planned ones follow when it is back.
     ``loses``: so many records of each log, at most, are gone when it comes back. ``wiped``: all is
-    gone, and Kafka's cluster id is the same or another one.
+    gone, and Kafka's cluster id is the same or another one. ``rewinds``: just before it consumers
+    go back, and commit that.
     """
 
     at: float
@@ -34,6 +38,7 @@ class Disaster:
     switches: int
     loses: int = 0
     wiped: str = ""
+    rewinds: bool = False
 
     @property
     def abrupt(self) -> bool:
@@ -64,6 +69,7 @@ class Disasters:
     def __init__(self, world: World, disaster: Disaster) -> None:
         self._world, self._disaster = world, disaster
         self.happened = False
+        self.before: Callable[[], None] = lambda: None
         self.silent = self.unwanted = ""
         world.sim.after(max(0.0, disaster.at - disaster.mirror_s), self._stop_mirror)
         world.sim.after(disaster.at, self._strike)
@@ -97,6 +103,12 @@ class Disasters:
         if world.moving:
             world.count("disasters in the middle of a switch")
         self.happened = True
+        if disaster.rewinds:
+            self.before()
+        world.sim.after(_REWIND_S if disaster.rewinds else 0.0, self._fall)
+
+    def _fall(self) -> None:
+        world, disaster = self._world, self._disaster
         active = world.state().active
         alias = active if disaster.active else world.other(active)
         cluster = world.clusters[alias]

@@ -11,6 +11,7 @@ from tests.simulation.disasters import Disaster, draw_disaster
 if TYPE_CHECKING:
     from tests.simulation.clock import Scheduler
 
+_REWINDS = 0.4
 MODES = ("auto", "each", "batch", "rarely", "stored", "offsets", "late")
 
 
@@ -151,6 +152,10 @@ def draw_unplanned(sim: Scheduler) -> Plan:
     network_faults = 0 if rarely else rng.choice((0, 1, 2))
     if network_faults:  # who writes on where offsets begin again cannot know it
         disaster = replace(disaster, loses=0, wiped="")
+    calm = rarely and disaster.active and disaster.how != "alive" and not disaster.loses
+    own = random.Random(f"rewinds {sim.seed}")
+    if calm and not disaster.wiped and own.random() < _REWINDS:
+        disaster = replace(disaster, rewinds=True)
     return replace(
         plan,
         groups=tuple(replace(g, born=min(g.born, 5.0), fast=min(g.fast, 10.0)) for g in groups),

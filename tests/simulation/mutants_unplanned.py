@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clientlib.core.seat import Evidence, ReadEvidence
     from clientlib.protocol.progress import Known, Report
     from clientlib.protocol.recover import Recovered, RecoverRequest
+    from clientlib.protocol.replay import Manifest
     from tests.simulation.mutants import Mutant
 
 _EVERYTHING = 1 << 60
@@ -85,6 +86,39 @@ def beyond_ignored() -> AbstractContextManager[Any]:
     return patch.object(recoveries, "_beyond", forgetful)
 
 
+def manifests_forgotten() -> AbstractContextManager[Any]:
+    """Nobody hears which records were written again, and so takes the tail for late."""
+    real = rescue.Replay.manifest
+
+    def silent(self: rescue.Replay, client: str) -> Manifest:
+        return replace(real(self, client), ranges={})
+
+    return patch.object(rescue.Replay, "manifest", silent)
+
+
+def largest_report_wins() -> AbstractContextManager[Any]:
+    """Of all that was reported of a partition the furthest position counts, not the newest."""
+
+    def fold(known: GroupProgress, reports: Iterable[Report]) -> GroupProgress:
+        after = fold_progress(known, reports)
+        parts = dict(after.parts)
+        for part, before in known.parts.items():
+            if _furthest(before) > _furthest(parts[part]):
+                parts[part] = replace(parts[part], progress=before.progress)
+        return replace(after, parts=parts)
+
+    def one_by_one(known: GroupProgress, reports: Iterable[Report]) -> GroupProgress:
+        for report in reports:
+            known = fold(known, [report])
+        return known
+
+    return patch.object(evidences, "fold_progress", one_by_one)
+
+
+def _furthest(known: Known) -> int:
+    return sum(known.progress.offsets.values())
+
+
 def skipped_spans_ignored() -> AbstractContextManager[Any]:
     """What a returned cluster holds and producers have written again elsewhere is read too."""
     return patch.object(ledgers.Ledger, "skipped", lambda self, *a: ())
@@ -99,6 +133,8 @@ UNPLANNED_MUTANTS: Mapping[str, Mutant] = {
         first_word_is_the_last,
         nobody_is_waited_for,
         beyond_ignored,
+        manifests_forgotten,
+        largest_report_wins,
         skipped_spans_ignored,
     )
 }

@@ -77,6 +77,7 @@ class Run:
             sim.after(sim.between(1.0, 12.0), self._network_fault)
         if plan.disaster is not None:
             self.world.disasters = Disasters(self.world, plan.disaster)
+            self.world.disasters.before = self._rewind
         self.operator = Operator(self.world)
 
     def start(self, spec: GroupSpec, at: int) -> None:
@@ -138,6 +139,11 @@ class Run:
         if victim in producers:
             seconds = min(seconds, 5.0)  # a registration that ends is not waited for
         victim.cut(alias, seconds)
+
+    def _rewind(self) -> None:
+        for spec in self.world.plan.groups:
+            for app in self.living(spec):
+                app.rewind()
 
     def _mirror_fault(self) -> None:
         if not self.world.faults.over:
@@ -306,6 +312,8 @@ def _drained(run: Run) -> bool:
 
 def run_missing(run: Run) -> Iterator[str]:
     """Yield what a group has not been given yet, cheaply: by counting."""
+    if run.world.owed:
+        yield f"{len(run.world.owed)} records that a group went back for do not come again"
     run.history = History.of(run.world.events)
     for expected in run.expected():
         for producer, acked in run.history.acked_by.items():

@@ -17,7 +17,7 @@ from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.simulation.disasters import Disasters
     from tests.simulation.message import FakeMessage
@@ -61,6 +61,8 @@ class World:
         self.resets: dict[str, float] = {}
         self.fell: dict[str, float] = {}
         self.stragglers: set[Place] = set()
+        self.owed: set[tuple[str, str]] = set()
+        self.optional: set[tuple[str, str]] = set()
         self._lost: set[str] = set()
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
@@ -218,6 +220,19 @@ class World:
         for topic, number, offset, _ in items:
             upto = min(offset, self._given.get((group, alias, topic, number), 0))
             self.events.append(Committed(process.name, group, alias, topic, number, upto, now))
+
+    def rewound(self, group: str, values: Iterable[str], *, committed: bool) -> None:
+        """A group went back to records, which are to come again; or may, if it is not certain."""
+        (self.owed if committed else self.optional).update((group, value) for value in values)
+        self.count("rewinds")
+
+    def was_rewound(self, group: str, value: str) -> bool:
+        """Say, once, whether a group has a record again because it went back to it."""
+        for known in (self.owed, self.optional):
+            if (group, value) in known:
+                known.discard((group, value))
+                return True
+        return False
 
     def delivered(self, group: str, message: FakeMessage) -> None:
         """An application got a record."""
