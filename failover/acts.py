@@ -167,9 +167,11 @@ class Acts:
 
     def _close_old_side(self, run: Run) -> None:
         """Try to stop whoever reaches only the old side, if it is said to live; once."""
-        if not run.request.old_side_alive:
-            return
-        records = self._records(run, publish.closing(run))
+        if run.request.old_side_alive:
+            self._tell_old_side(run, self._records(run, publish.closing(run)))
+
+    def _tell_old_side(self, run: Run, records: list[Record]) -> None:
+        """Write on the cluster that is given up, if it takes it; nobody relies on that."""
         acquired = self._store.acquire([run.source])
         if acquired[run.source].done:
             self._store.publish({run.source: records})
@@ -432,6 +434,8 @@ class Acts:
             others = [alias for alias in self._views if alias != run.target]
             told = self._store.publish({alias: self._commit_for(run, alias) for alias in others})
             self._heard |= {alias for alias, outcome in told.items() if outcome.done}
+            if run.request.emergency and run.request.old_side_alive:
+                self._tell_old_side(run, self._commit_for(run, run.source))
             return
         views = self._store.views(self._reach(run))
         everything = merge(views.values())

@@ -390,6 +390,17 @@ def test_a_run_that_was_fenced_after_its_commit_is_completed_by_who_fenced_it(
     assert world.orchestrator().resume().result == "unchanged"
 
 
+def test_an_old_side_that_lives_hears_that_it_was_given_up(world: World) -> None:
+    """Who reaches only that one stops writing and reading there; it is compared all the same."""
+    asked = world.request(RIGHT, emergency=True, allow_data_loss=True, old_side_alive=True)
+    assert world.orchestrator().switch(asked).result == "switched"
+    told = world.clusters[LEFT].view()
+    assert told.state is not None
+    assert (told.state.epoch.counter, told.state.active, told.state.unplanned) == (2, RIGHT, (2,))
+    assert all(LEFT not in row.ends for rows in told.ledger.values() for row in rows.values())
+    assert world.orchestrator().rejoin(LEFT).changed
+
+
 def test_an_unplanned_switch_that_committed_is_not_undone_by_who_saw_only_the_returned_side(
     world: World,
 ) -> None:
