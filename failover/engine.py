@@ -14,7 +14,7 @@ from failover.core import standing, stranded
 from failover.core.estimate import PROVED, Outlook, estimate
 from failover.core.findings import findings as find
 from failover.core.plan import Plan, make_plan
-from failover.core.result import Finding, Progress, RunResult, SwitchRequest
+from failover.core.result import PATIENCE_S, Finding, Progress, RunResult, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.unplanned import outlook, with_outlook
 from failover.execution import PROBE_S, Command, Context, Execution
@@ -191,13 +191,14 @@ class Orchestrator:
         """Undo the unfinished run, if it is not past the point of no return."""
         return self.start("abort", self._for(run)).run()
 
-    def rejoin(self, cluster: str) -> RunResult:
+    def rejoin(self, cluster: str, wait_s: float = PATIENCE_S) -> RunResult:
         """Bring a cluster that was given up back as a standby; see `Rejoining`.
 
-        Raises ConfigurationError for an unknown alias.
+        ``wait_s``: for how long it may not answer yet. Raises ConfigurationError for an unknown
+        alias.
         """
         self.settings.cluster(cluster)
-        request = SwitchRequest(scope=self.scope.name, to=cluster)
+        request = SwitchRequest(scope=self.scope.name, to=cluster, timeout_s=wait_s)
         return Rejoining(self.scope, self.naming, self.ports).run(request)
 
     def start(self, command: Command, request: SwitchRequest) -> Execution:

@@ -39,7 +39,7 @@ class Rejoining:
 
     def _run(self, request: SwitchRequest) -> RunResult:
         store = self._ports.store
-        views = self._patiently(request.to)
+        views = self._patiently(request.to, request.timeout_s)
         state = merge(views.values()).state
         stranger = self._stranger(request.to, views, state)
         if state is not None and stranger is not None:
@@ -62,12 +62,11 @@ class Rejoining:
         found = (standing.diverged(f"cluster {request.to}", request.to, what),) if bad else ()
         return self._told(request, state, compared.values(), found, changed=changed)
 
-    def _patiently(self, alias: ClusterAlias) -> Mapping[ClusterAlias, View]:
+    def _patiently(self, alias: ClusterAlias, wait_s: float) -> Mapping[ClusterAlias, View]:
         """Read all states; a cluster that has just come back needs a moment to elect leaders."""
+        until_ms = self._ports.clock.now_ms() + wait_s * 1000
         views = self._ports.store.views()
-        for _ in range(_LOOKS):
-            if alias in views:
-                break
+        while alias not in views and self._ports.clock.now_ms() < until_ms:
             self._ports.clock.sleep(_LOOK_PAUSE_S)
             views = self._ports.store.views()
         return views

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from failover.cli import invocation
+from failover.core.result import PATIENCE_S
 
 
 def rejoin(
@@ -12,6 +13,9 @@ def rejoin(
     cluster: Annotated[
         str, typer.Argument(metavar="CLUSTER", help="Alias of the cluster that is back.")
     ],
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="S", min=0.0, help="Wait so long until it answers.")
+    ] = PATIENCE_S,
 ) -> None:
     """Bring a cluster that was given up back into the scope, as a standby.
 
@@ -19,10 +23,14 @@ def rejoin(
     Its logs are compared with the ledger: what it holds behind the end is counted, and marked as
     written again by its producers or as late. `failback` does the same by itself.
 
+    Left running with a long `--wait` while the cluster is down it acts as soon as that is back:
+    until then the cluster cannot take over if the other one is lost too.
+
     Exit codes: 0 done; 3 refused: its logs contradict the ledger; 6 a run is at work; 7 cluster
     unreachable.
 
-    Examples: `failover rejoin LEFT` · `failover -o json rejoin LEFT`
+    Examples: `failover rejoin LEFT` · `failover rejoin LEFT --wait 86400` ·
+    `failover -o json rejoin LEFT`
     """
     from failover.cli import perform  # noqa: PLC0415 - keeps --help fast
 
@@ -30,4 +38,6 @@ def rejoin(
     settings = call.settings()
     alias = settings.cluster(cluster).alias
     with call.orchestrator(settings) as orchestrator:
-        perform.finish(call, orchestrator.rejoin(alias))
+        if wait > PATIENCE_S:
+            typer.echo(f"waiting up to {wait:,.0f} s for {alias} to answer", err=True)
+        perform.finish(call, orchestrator.rejoin(alias, wait))

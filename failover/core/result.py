@@ -44,6 +44,10 @@ class Finding:
     remedy: str
 
 
+PATIENCE_S = 10.0
+"""For how long a cluster that is back may not answer yet: it elects leaders."""
+
+
 @dataclass(frozen=True, slots=True)
 class SwitchRequest:
     """What the operator asked. ``timeout_s`` bounds the closed phase: writes reopen after it.

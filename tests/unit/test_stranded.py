@@ -192,6 +192,23 @@ def test_the_target_dies_after_a_switch_that_could_not_tell_the_source(world: Wo
     assert (result.result, result.epoch) == ("switched", 3), result
 
 
+def test_a_cluster_is_waited_for_and_can_take_over_when_the_other_one_is_lost(world: World) -> None:
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    assert world.orchestrator().rejoin(LEFT, 0.0).exit_code == ExitCode.UNREACHABLE
+    live, begun = world.on_sleep, world.now_ms
+
+    def come_back() -> None:
+        live()
+        world.clusters[LEFT].up = world.now_ms - begun > 3_600_000
+
+    world.on_sleep = come_back
+    assert world.orchestrator().rejoin(LEFT, 4_000.0).exit_code == ExitCode.OK
+    world.on_sleep = live
+    without(world, RIGHT)
+    assert (emergency(world, LEFT).result, shown(world, LEFT).epoch.counter) == ("switched", 3)
+
+
 def test_a_returned_cluster_that_was_not_brought_up_to_date_says_that_it_does_not_know(
     world: World,
 ) -> None:
