@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from application import Application
 from confluent_kafka import Consumer, TopicPartition
+from disaster import switched
 
 from failover.core.result import ExitCode
 from failover.engine import connect
@@ -133,6 +134,34 @@ def test_what_a_killed_mirrormaker_sends_again_reaches_nobody(app: Application) 
     assert skipped(app)[1, "RIGHT"] > 100
     work_on(1.0)  # both groups read on there, one of them among the repeats
     switch(app, "LEFT")
+    lagging[0].delay = 0.0
+    verdict = app.finish()
+    assert verdict.lost == verdict.repeated == verdict.reordered == 0, verdict.to_json()
+
+
+def test_an_unplanned_switch_skips_what_a_killed_mirrormaker_has_sent_again(
+    app: Application,
+) -> None:
+    """The original is out of reach; a group lags far behind the repeats, and meets them later."""
+    copy = f"LEFT.{app.topic}"
+    app.produce(2, rate=250)
+    app.consume(2, commit="batch")
+    app.wait_flowing()
+    lagging = app.consume(1, group="lagging", commit="batch", delay=0.01)
+    kill_between_flushes(app, "LEFT", "RIGHT")
+    wait_repeated(app, "RIGHT", copy)
+    try:
+        app.lab.kill("LEFT")
+        result = app.emergency("RIGHT")
+        switched(result)
+        found = skipped(app)[1, "RIGHT"]
+        assert found > 100, result
+        assert result.measured["repeats_skipped"] == found, result
+        assert not result.warnings, result
+        work_on(1.0)
+    finally:
+        app.lab.start("LEFT")
+    switched(app.switch("LEFT", retry_s=120))
     lagging[0].delay = 0.0
     verdict = app.finish()
     assert verdict.lost == verdict.repeated == verdict.reordered == 0, verdict.to_json()
