@@ -4,7 +4,7 @@ Where MM2 was not killed that costs one read of Connect's status topic. It is be
 close, so that only what has come since is looked at while they are closed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from clientlib.protocol.errors import RemoteError, TimedOutError
@@ -106,6 +106,7 @@ class Repeats:
     ) -> tuple[list[LogRecord], bool]:
         """Return the newest records of these logs, and whether they are all that ever were."""
         admin = self._ports.admin
+        self._warm(alias, parts)
         starts, ends = admin.starts(alias, parts), admin.stable_ends(alias, parts)
         at = {part: max(starts[part], ends[part] - _NEWEST) for part in parts}
         records: list[LogRecord] = []
@@ -122,11 +123,16 @@ class Repeats:
                 records += found.records
         return records, whole
 
+    def _warm(self, alias: ClusterAlias, parts: Iterable[Partition]) -> None:
+        topics = sorted({part.topic for part in parts})
+        self._ports.reader.warm(alias, topics, committed=True, many=True)
+
     # -- searches --------------------------------------------------------------------------------
 
     def _search(self, run: Run, known: View, ends: Mapping[Partition, Offset]) -> None:
         copies = {part: self._copy(run, part) for part in ends}
         if not self._starts:
+            self._warm(run.target, copies.values())
             self._starts = self._ports.admin.starts(run.target, copies.values())
         stable = self._ports.admin.stable_ends(run.target, copies.values())
         logs = {p: Span(min(self._starts[c], stable[c]), stable[c]) for p, c in copies.items()}

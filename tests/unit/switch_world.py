@@ -353,7 +353,9 @@ class Reader:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def warm(self, alias: str, topics: Iterable[str], *, committed: bool = False) -> None:
+    def warm(
+        self, alias: str, topics: Iterable[str], *, committed: bool = False, many: bool = False
+    ) -> None:
         pass
 
     def read(
