@@ -26,8 +26,9 @@ from failover.io.ports import Ports, Window
 _BATCH = 5_000
 _NEWEST = 50_000
 """How much of each partition of Connect's topics is read."""
+_SOME = 100  # the reader that was warmed is that of many records
 _MOST_MS = 5_000
-"""How long reading Connect's topics may take, and the searches in all: writes may be closed."""
+"""How long all of it may take: writes may be closed."""
 _AGAIN = "a group that lags may get records twice"
 
 
@@ -37,15 +38,17 @@ class Repeats:
     def __init__(self, settings: Settings, naming: Naming, ports: Ports) -> None:
         self._separators = sorted({".", settings.separator})
         self._naming, self._ports = naming, ports
-        self._asked = False
+        self._ends: Mapping[Partition, Offset] | None = None
         self._unknown: tuple[str, ...] = ()
+        self._given_up = False
         self._kills: tuple[int, ...] = ()
         self._late: tuple[int, ...] = ()
         self._starts: Mapping[Partition, Offset] = {}
+        self._first_ms: dict[Partition, int] = {}
         self._commits = Commits("")
         self._evidence: dict[Partition, Evidence] = {}
         self._found: dict[Partition, Resent] = {}
-        self._spent_ms = 0
+        self._spent_ms = self._deadline_ms = 0
 
     @property
     def skips(self) -> Mapping[Partition, Skip]:
@@ -61,16 +64,23 @@ class Repeats:
 
     def look(self, run: Run, known: View, ends: Mapping[Partition, Offset]) -> None:
         """Search the copies, by logical partition, that have grown since the last call."""
+        begun_ms = self._ports.clock.now_ms()
+        self._deadline_ms = begun_ms + _MOST_MS - self._spent_ms
         try:
-            if not self._asked:
-                self._asked = True
+            if ends != self._ends and not self._given_up:
+                self._ends = dict(ends)
                 self._ask(run, known)
-            if self._kills:
+            if self._kills and not self._given_up:
                 self._search(run, known, ends)
         except RemoteError as error:
-            told = f"what MirrorMaker 2 may have sent twice is not known: {error}"
-            self._unknown = (f"{told}: {_AGAIN}",)
-            self._kills = ()  # not again: each failure takes its time
+            self._give_up(f"what MirrorMaker 2 may have sent twice is not known: {error}")
+        self._spent_ms += self._ports.clock.now_ms() - begun_ms
+
+    def _give_up(self, why: str) -> None:
+        """Skip nothing: what looked like a repeat may have gone on otherwise."""
+        self._unknown = (f"{why}: {_AGAIN}",)
+        self._given_up = True  # not once more: a failure may take its time
+        self._found.clear()
 
     # -- what Connect keeps ----------------------------------------------------------------------
 
@@ -79,18 +89,18 @@ class Repeats:
         topics = self._ports.admin.partitions(run.target)
         status = self._internal("status", run, topics)
         if not status:
-            told = f"MirrorMaker 2 keeps no status on {run.target}"
-            self._unknown = (f"{told}: if it was killed, {_AGAIN}",)
+            self._give_up(f"MirrorMaker 2 keeps no status on {run.target}, it may have been killed")
             return
         every = kills(self._read(run.target, status)[0])
+        if every == self._kills:
+            return
         begun_ms = since_ms(journal.runs(known, run.scope), run.base.epochs) - CLOCKS_MS
         late = tuple(at_ms for at_ms in every if at_ms >= begun_ms)
         if not late and not (every and self._unfinished(run, known)):
             return
         offsets = self._internal("offsets", run, topics)
         if not offsets:
-            told = f"MirrorMaker 2 was killed, and keeps no offsets on {run.target}"
-            self._unknown = (f"{told}: {_AGAIN}",)
+            self._give_up(f"MirrorMaker 2 was killed, and keeps no offsets on {run.target}")
             return
         records, whole = self._read(run.target, offsets)
         self._commits = Commits(run.source, whole)
@@ -111,9 +121,8 @@ class Repeats:
         at = {part: max(starts[part], ends[part] - _NEWEST) for part in parts}
         records: list[LogRecord] = []
         whole = not any(at.values())
-        clock, begun_ms = self._ports.clock, self._ports.clock.now_ms()
         while wanted := {p: Window(at[p], ends[p], _BATCH) for p in parts if at[p] < ends[p]}:
-            if clock.now_ms() - begun_ms > _MOST_MS:
+            if self._late_already():
                 raise TimedOutError(f"cluster {alias}: {parts[0].topic} takes too long to read")
             for part, found in self._ports.reader.read(alias, wanted, committed=True).items():
                 full = len(found.records) == _BATCH and found.covered_to is None
@@ -150,33 +159,51 @@ class Repeats:
 
     def _drive(self, alias: ClusterAlias, searches: Mapping[Partition, Search]) -> None:
         """Feed the searches, one round of reads for all of them, while there is time."""
-        clock, begun_ms = self._ports.clock, self._ports.clock.now_ms()
-        while wanted := dict(_windows(searches)):
-            if self._spent_ms + clock.now_ms() - begun_ms > _MOST_MS:
-                break
+        while (wanted := dict(_windows(searches))) and not self._late_already():
             for copy, found in self._ports.reader.read(alias, wanted, committed=True).items():
                 if found.covered_to == wanted[copy].start:
                     raise TimedOutError(f"cluster {alias}: {copy.topic} cannot be read to its end")
                 searches[copy].feed(found.records, found.covered_to)
-        self._spent_ms += clock.now_ms() - begun_ms
+
+    def _late_already(self) -> bool:
+        return self._ports.clock.now_ms() > self._deadline_ms
 
     def _evidences(
         self, run: Run, known: View, logs: Mapping[Partition, Span]
     ) -> Iterator[tuple[Partition, Evidence]]:
-        """Yield what is known of each copy that may repeat something."""
+        """Yield what is known of each copy that may repeat something.
+
+        A kill before its first record was written means nothing to it.
+        """
+        firsts = self._firsts(run, known, logs)
         for part, log in logs.items():
             begin, skip, goes_on = _begin(run, known, part)
-            if log.end <= publish.start(run.base, part, known, run.target):
-                continue  # empty
             # what goes on behind the end of an older epoch began with an older kill
-            after = self._kills if goes_on else self._late
-            found = resumes(self._commits, part, after)
-            if found is None:
-                self._found[part] = Resent((), "what MirrorMaker 2 had noted then is not known")
-            elif found:
+            killed = self._kills if goes_on else self._late
+            first_ms = firsts.get(self._copy(run, part))
+            if first_ms is None:
+                continue  # empty
+            after = [at_ms for at_ms in killed if at_ms >= first_ms - CLOCKS_MS]
+            found, complete = resumes(self._commits, part, after)
+            if after:
                 noted = self._commits.by.get(part, ())
                 committed = noted[-1].at if noted else begin.source
-                yield part, Evidence(begin, log, found, committed, skip)
+                yield part, Evidence(begin, log, found, committed, skip, complete)
+
+    def _firsts(
+        self, run: Run, known: View, logs: Mapping[Partition, Span]
+    ) -> Mapping[Partition, int]:
+        """Return when the first record of the epoch was written, of each copy that has one."""
+        wanted: dict[Partition, Window] = {}
+        for part, log in logs.items():
+            copy, start = self._copy(run, part), _begin(run, known, part)[0].target
+            if copy not in self._first_ms and log.end > max(start, log.start):
+                wanted[copy] = Window(max(start, log.start), log.end, _SOME)
+        if wanted:
+            read = self._ports.reader.read(run.target, wanted, committed=True)
+            firsts = {copy: found.records[0] for copy, found in read.items() if found.records}
+            self._first_ms |= {copy: one.timestamp or 0 for copy, one in firsts.items()}
+        return self._first_ms
 
     @staticmethod
     def _unfinished(run: Run, known: View) -> bool:

@@ -63,7 +63,7 @@ class Evidence:
 
     ``log``: the copy, from where retention has left it to the epoch's end. ``resumes``: see
     `restarts`. ``committed``: the newest committed offset (the next one at home). ``known``: what
-    is skipped in the copy already.
+    is skipped in the copy already. ``complete``: the ``resumes`` are those of all kills.
     """
 
     begin: Pair
@@ -71,6 +71,7 @@ class Evidence:
     resumes: Sequence[Resume]
     committed: Offset
     known: Skip = ()
+    complete: bool = True
 
 
 def entered(home: Offset, copy: Offset, known: Skip) -> tuple[Pair, Skip]:
@@ -146,6 +147,8 @@ class _Search:
         noted = self.evidence.committed - self.evidence.begin.source
         if skip and skipped > self._held() - noted:
             return Resent((), "what it seems to repeat contradicts what MirrorMaker 2 has noted")
+        if not self.evidence.complete and not self.why:
+            self.why = "what MirrorMaker 2 had noted before one of its kills is not known"
         if self.twice and not self.why:
             self.why = "it holds records again that are not exactly what was sent before"
         return Resent(skip, self.why)

@@ -9,7 +9,7 @@ Both topics are compacted: what compaction has removed is not known, and nothing
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from failover.core.machine import Run, RunPhase
 
 _TASK = b"status-task-MirrorSourceConnector-"
+_TOGETHER_MS = 60_000
 _MOST = 100
 """So many restarts are looked at, the newest ones."""
 
@@ -69,11 +70,11 @@ class Commits:
 def kills(records: Iterable[LogRecord]) -> tuple[int, ...]:
     """Return when tasks ran anew that had not been given back, from a status topic's records.
 
-    In Unix ms, oldest first, once for each generation of the workers' group. The records of one
-    task must come in their order.
+    In Unix ms, oldest first, once for each generation of the workers' group (which is counted
+    anew when all of it is forgotten). The records of one task must come in their order.
     """
     states: dict[bytes, str] = {}
-    found: dict[Any, int] = {}
+    found: set[tuple[Any, int]] = set()
     for record in records:
         key = record.key or b""
         if not key.startswith(_TASK) or record.timestamp is None:
@@ -82,9 +83,18 @@ def kills(records: Iterable[LogRecord]) -> tuple[int, ...]:
         state = str(body.get("state", ""))
         before = states.get(key, "")
         if state == "RUNNING" and before not in {"", "UNASSIGNED"}:
-            found.setdefault(body.get("generation"), record.timestamp)
+            found.add((body.get("generation"), record.timestamp))
         states[key] = state
-    return tuple(sorted(found.values()))
+    return tuple(_together(found))
+
+
+def _together(found: Iterable[tuple[Any, int]]) -> Iterator[int]:
+    """Yield a time for each kill: tasks that died together run anew in one generation."""
+    last: dict[Any, int] = {}
+    for generation, at_ms in sorted(found, key=lambda one: one[1]):
+        if at_ms - last.get(generation, -_TOGETHER_MS) >= _TOGETHER_MS:
+            yield at_ms
+        last[generation] = at_ms
 
 
 def since_ms(runs: Iterable[Run], epochs: Sequence[Epoch]) -> int:
@@ -103,21 +113,20 @@ def since_ms(runs: Iterable[Run], epochs: Sequence[Epoch]) -> int:
 
 def resumes(
     commits: Commits, part: Partition, kills_ms: Sequence[int]
-) -> tuple[Resume, ...] | None:
-    """Return where a partition's copying went on after each kill, oldest first.
+) -> tuple[tuple[Resume, ...], bool]:
+    """Return where a partition's copying went on after each kill, oldest first; and if that is all.
 
-    That is where the last commit before it stands; without any, MM2 begins at the beginning.
-    None when that commit is gone.
+    It went on where the last commit before the kill stands; without any, at the beginning. A kill
+    of which that commit may be gone is left out.
     """
     found: list[Resume] = []
     known = commits.by.get(part, [])
     for at_ms in kills_ms[-_MOST:]:
         before = [commit.at for commit in known if commit.at_ms <= at_ms]
         at = before[-1] if before else 0 if commits.whole else None
-        if at is None:
-            return None
-        found.append(Resume(at, at_ms))
-    return tuple(found)
+        if at is not None:
+            found.append(Resume(at, at_ms))
+    return tuple(found), len(found) == len(kills_ms)
 
 
 def _source(key: bytes, cluster: ClusterAlias) -> Partition | None:

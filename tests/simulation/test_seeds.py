@@ -73,6 +73,7 @@ MUST_HAPPEN_UNPLANNED = (
     "tool crashes",
     "tools without sight",
     "network cuts",
+    "repeats told without the original",
 )
 
 Brief = tuple[int, str, bool, dict[str, int]]

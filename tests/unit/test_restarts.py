@@ -36,6 +36,8 @@ def status(at_ms: int, state: str, generation: int, key: str = TASK) -> LogRecor
             (5,),
         ),
         ([status(n, "RUNNING", n) for n in (1, 5, 9)], (5, 9)),
+        # the group was forgotten, and counts its generations anew
+        ([status(n * 60_000, "RUNNING", 1) for n in (1, 2, 3)], (120_000, 180_000)),
         # another connector sends no records of topics, and a new topic is no restart
         ([status(n, "RUNNING", n, "status-task-MirrorHeartbeatConnector-0") for n in (1, 5)], ()),
         ([status(n, "RUNNING", n, "status-topic-LEFT.T:connector-X") for n in (1, 5)], ()),
@@ -65,15 +67,18 @@ def commits(*records: LogRecord, whole: bool = True) -> Commits:
 def test_it_goes_on_behind_the_last_offset_that_was_noted_before_the_kill() -> None:
     found = commits(noted(10, 99), noted(12, 5, 1), noted(20, 199), noted(40, 399))
     resumed = resumes(found, Partition("T", 0), (15, 30, 35))
-    assert resumed == (Resume(100, 15), Resume(200, 30), Resume(200, 35))
+    assert resumed == ((Resume(100, 15), Resume(200, 30), Resume(200, 35)), True)
     assert found.by[Partition("T", 0)][-1].at == 400
 
 
-@pytest.mark.parametrize(("whole", "expected"), [(True, (Resume(0, 5),)), (False, None)])
+@pytest.mark.parametrize(
+    ("whole", "expected"),
+    [(True, ((Resume(0, 5), Resume(100, 15)), True)), (False, ((Resume(100, 15),), False))],
+)
 def test_with_nothing_noted_it_begins_at_the_beginning_unless_that_was_removed(
-    whole: bool, expected: tuple[Resume, ...] | None
+    whole: bool, expected: tuple[tuple[Resume, ...], bool]
 ) -> None:
-    assert resumes(commits(noted(10, 99), whole=whole), Partition("T", 0), (5,)) == expected
+    assert resumes(commits(noted(10, 99), whole=whole), Partition("T", 0), (5, 15)) == expected
 
 
 @pytest.mark.parametrize(

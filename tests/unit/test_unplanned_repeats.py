@@ -1,13 +1,16 @@
 """An unplanned switch over clusters in memory whose mirror was killed and has sent it twice."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from clientlib.protocol.errors import TimedOutError
+from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.skips import Skip
 from clientlib.protocol.types import Partition
 from failover.core import report
+from failover.core.restarts import kills
 from failover.core.result import ExitCode, RunResult
 from failover.io.ports import Records, Window
 from tests.unit.switch_world import LEFT, RIGHT, SCOPE, Crash, Reader, World
@@ -151,6 +154,80 @@ def test_what_cannot_be_read_is_no_evidence_and_no_failure(topic: str) -> None:
     assert result.exit_code is ExitCode.OK
     assert skips(world) == {}
     assert any(f"{topic} cannot be read" in warning for warning in result.warnings)
+
+
+class Compacted(Reader):
+    """The offsets topic has lost its first record, so that nobody knows what else."""
+
+    def read(
+        self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
+    ) -> Mapping[Partition, Records]:
+        found = super().read(alias, windows, committed=committed)
+        return {
+            part: Records(records.records[part.topic == OFFSETS :])
+            for part, records in found.items()
+        }
+
+
+def test_a_kill_before_the_topic_held_anything_means_nothing_to_it() -> None:
+    world = repeating()
+    status = world.clusters[RIGHT].logs[STATUS][0]
+    long_ago = [replace(status[0], timestamp=n * 1_000) for n in (1, 2)]
+    given_back = replace(status[0], timestamp=3_000, value=b'{"state": "UNASSIGNED"}')
+    status[:] = [*long_ago, given_back, *status]
+    assert kills(status)[:-1] == (2_000,)
+    world.clusters[RIGHT].logs[OFFSETS][0].insert(0, LogRecord(0, 0, None, None))
+    result = switched_with(world, Compacted(world))
+    assert (result.exit_code, result.warnings) == (ExitCode.OK, ())
+    assert skips(world) == {RIGHT: {0: ((80, 110),)}}
+
+
+def test_a_kill_of_which_the_offsets_are_gone_is_told_and_the_others_count() -> None:
+    world = lively()
+    write(world, 30)
+    world.kill_mirror({})
+    world.now_ms += 1_000
+    write(world, 30)
+    world.flush()
+    write(world, 30)
+    world.kill_mirror({("T1", 0): 30})
+    write(world, 10)
+    world.clusters[LEFT].up = False
+    world.now_ms += 5_000
+    world.clusters[RIGHT].logs[OFFSETS][0].insert(0, LogRecord(0, 0, None, None))
+    result = switched_with(world, Compacted(world))
+    assert result.exit_code is ExitCode.OK
+    assert skips(world) == {RIGHT: {0: ((110, 140),)}}
+    assert [w.partition(": ")[0] for w in result.warnings] == ["T1[0]", "T1[1]"]
+    assert all("before one of its kills is not known" in w for w in result.warnings)
+
+
+def test_what_was_found_before_the_copies_grew_is_not_taken_when_they_cannot_be_read() -> None:
+    """Here it goes on with other records: it was no repeat."""
+    world = repeating(again=20)
+    looked: list[str] = []
+    live = world.on_sleep
+
+    class Fickle(Reader):
+        def read(
+            self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
+        ) -> Mapping[Partition, Records]:
+            if "LEFT.T1" in looked and any(part.topic == STATUS for part in windows):
+                raise TimedOutError("not now")
+            looked.extend(part.topic for part in windows)
+            return super().read(alias, windows, committed=committed)
+
+    def grow() -> None:
+        if looked[-1:] == ["LEFT.T1"]:
+            world.write(RIGHT, "LEFT.T1", 0, "something else")
+            looked.append("")
+        live()
+
+    world.on_sleep = grow
+    result = switched_with(world, Fickle(world))
+    assert result.exit_code is ExitCode.OK
+    assert skips(world) == {}
+    assert any("not now" in warning for warning in result.warnings)
 
 
 def test_a_partition_of_which_it_is_not_known_is_named() -> None:
