@@ -44,6 +44,7 @@ from failover.core.plan import Creation
 from failover.core.quiescence import quiescence
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
+from failover.repeats import Repeats
 from failover.settled import settled_ends
 
 Act = Callable[[Run], Event]
@@ -69,6 +70,7 @@ class Acts:
         self._noted = self._told = False
         self._heard: set[ClusterAlias] = set()
         self._watch: CopyWatch | None = None
+        self._repeats = Repeats(settings, naming, ports)
         self._still: tuple[dict[Partition, Offset], int] = ({}, 0)
         self._suspect: set[ClusterAlias] = set()
         self.table: Mapping[RunPhase, Act] = {
@@ -150,7 +152,9 @@ class Acts:
             self._store.clients(self._reach(run))  # connected before writes close
         event = self._preparation.look(run, self._known, self._views)
         if isinstance(event, Prepared) and run.request.emergency:
-            self._still_since(replace(run, topics=event.topics))
+            prepared = replace(run, topics=event.topics, owed=event.owed)
+            ends, _ = self._still_since(prepared)
+            self._repeats.look(prepared, with_owed(self._known, prepared), ends)
         elif isinstance(event, Prepared):
             prepared = replace(run, topics=event.topics, owed=event.owed)
             self._copy_watch(prepared).look_ahead()
@@ -180,6 +184,7 @@ class Acts:
         """Wait until no copy grows any more; what comes later is late."""
         ends, since_ms = self._still_since(run)
         still_ms = self._ports.clock.now_ms() - since_ms
+        self._repeats.look(run, with_owed(self._known, run), ends)
         if still_ms < STILL_MS:
             return Pending((f"the copies on {run.target} have been still for {still_ms} ms",))
         parts = {self._copy_of(run, part): part for part in ends}
@@ -187,7 +192,7 @@ class Acts:
         late = sorted(p for copy, p in parts.items() if stable[copy] < ends[p])
         if late:
             return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in late))
-        return CopiesSettled(ends)
+        return CopiesSettled(ends, self._repeats.skips, self._repeats.warnings)
 
     def _still_since(self, run: Run) -> tuple[dict[Partition, Offset], int]:
         """Return where the copies end, and since when they have ended there."""

@@ -23,7 +23,7 @@ from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.replay import Manifest, likely_prints, original, original_print
-from clientlib.protocol.skips import Skip, join, within
+from clientlib.protocol.skips import Skip, Squeezed, join, within
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from clientlib.protocol.windows import ReadWindow
@@ -178,13 +178,13 @@ class Comparison:
     def _found_end(
         self, log: _Log, home: ClusterAlias, skip: Skip, last: Offset, *, committed: bool
     ) -> Offset | None:
-        first = log.copied[0]
+        first, squeezed = log.copied[0], Squeezed(skip)
         aligner = Aligner(
             AlignRequest(
                 source=Offsets(first, last),
                 target=Offsets(log.start, log.end),
                 position=last,
-                guess=log.start + (last - first),
+                guess=log.start + squeezed.inward(last) - squeezed.inward(first),
             )
         )
         while (window := aligner.next_request()) is not None:

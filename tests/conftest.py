@@ -16,7 +16,7 @@ _SECOND_LAB = (
     "test_mirror_killed",
     "test_rebuilt",
     "test_returned",
-    "test_unplanned",
+    "test_unplanned",  # and test_unplanned_repeats
     "tests/docs",
     "tests/playbooks",
 )

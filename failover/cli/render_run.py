@@ -174,6 +174,7 @@ _MEASURED = (
     ("read_pause_ms", "reads paused"),
     ("move_ms", "groups moved after"),
     ("lost_at_most", "lost at most"),
+    ("repeats_skipped", "sent twice, skipped"),
     ("replayed", "written again"),
     ("lost", "lost"),
     ("repeated", "repeated"),

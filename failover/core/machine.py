@@ -141,9 +141,15 @@ class ClosedWithout:
 
 @dataclass(frozen=True, slots=True)
 class CopiesSettled:
-    """MirrorMaker 2 writes no more: where the copies end is where the epoch ends."""
+    """MirrorMaker 2 writes no more: where the copies end is where the epoch ends.
+
+    ``skips`` is what the copies are known to repeat below their ends; ``warnings`` say of which
+    that is not known.
+    """
 
     copies: Mapping[Partition, Offset]
+    skips: Mapping[Partition, Skip] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,8 +501,9 @@ def _take(run: Run, event: Event) -> Run:
             run = replace(run, ends=ends)
         case CopyHolds(copies, skips):
             run = replace(run, copies=copies, skips=skips)
-        case CopiesSettled(copies):
-            run = replace(run, copies=copies)
+        case CopiesSettled(copies, skips, warnings):
+            told = (*run.warnings, *warnings)
+            run = replace(run, copies=copies, skips=skips, warnings=told)
         case ProducersQuiesced(warnings):
             run = replace(run, warnings=(*run.warnings, *warnings))
         case EndsConfirmed(warnings, owed):

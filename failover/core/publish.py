@@ -64,13 +64,14 @@ def starts(
 
     It is the end of the last epoch of the same origin, 0 before the first.
     """
-    result: dict[Partition, Offset] = {}
-    for topic, count in topics.items():
-        ledger = Ledger(base.epochs, known.ledger.get(topic, {}))
-        for number in range(count):
-            *_, current = ledger.ranges(number, cluster)
-            result[Partition(topic, number)] = current.start
-    return result
+    parts = (Partition(topic, number) for topic, n in topics.items() for number in range(n))
+    return {part: start(base, part, known, cluster) for part in parts}
+
+
+def start(base: State, part: Partition, known: View, cluster: ClusterAlias) -> Offset:
+    """Return where the open epoch starts in one logical partition on a cluster."""
+    *_, current = Ledger(base.epochs, known.ledger.get(part.topic, {})).ranges(part.number, cluster)
+    return current.start
 
 
 def closed_epochs(run: Run, known: View) -> dict[str, ClosedEpoch]:
@@ -131,11 +132,17 @@ def carried(
 def _closed_without(run: Run, known: View) -> dict[str, ClosedEpoch]:
     begun = starts(run.base, run.topics, known, run.target)
     # each topic has a row: what the lost cluster alone holds of it is compared when it is back
-    result = {topic: ClosedEpoch(run.base.epoch, {run.target: {}}) for topic in run.topics}
-    for part in sorted(part for part, end in run.copies.items() if end > begun.get(part, 0)):
-        row = result[part.topic]
-        ends = {**row.ends[run.target], part.number: run.copies[part]}
-        result[part.topic] = ClosedEpoch(run.base.epoch, {run.target: ends})
+    result: dict[str, ClosedEpoch] = {}
+    for topic in run.topics:
+        held = sorted(
+            part
+            for part, end in run.copies.items()
+            if part.topic == topic and end > begun.get(part, 0)
+        )
+        ends = {part.number: run.copies[part] for part in held}
+        skip = {part.number: run.skips[part] for part in held if run.skips.get(part)}
+        skips = {run.target: skip} if skip else {}
+        result[topic] = ClosedEpoch(run.base.epoch, {run.target: ends}, skips)
     return result
 
 

@@ -141,6 +141,8 @@ def measured(run: Run) -> dict[str, Any]:
         found["phases_ms"] = phases_ms(run)
     if "committed_at_ms" in at and "moved_at_ms" in at:
         found["move_ms"] = at["moved_at_ms"] - at["committed_at_ms"]
+    if run.committed and any(run.skips.values()):
+        found["repeats_skipped"] = _skipped(run)
     if run.estimate is not None:
         found["lost_at_most"] = run.estimate.records
         found["lost_at_most_source"] = run.estimate.source
@@ -245,7 +247,7 @@ def _diverged(run: Run) -> Iterable[Finding]:
 
 def _message(run: Run) -> str:
     if run.phase is _P.DONE:
-        return f"{run.target} is active, epoch {run.epoch.counter}"
+        return f"{run.target} is active, epoch {run.epoch.counter}{_told_of_repeats(run)}"
     if run.phase is _P.UNDONE:
         told = [f"{run.source} stays active, epoch {run.base.epoch.counter}", run.cause, run.detail]
         missing = f"still missing: {', '.join(run.pending)}" if run.pending else ""
@@ -253,6 +255,19 @@ def _message(run: Run) -> str:
     if run.committed:
         return f"{run.target} is active, but not moved yet: {', '.join(run.pending) or 'unknown'}"
     return f"writes are closed in phase {run.phase}: {', '.join(run.pending) or run.detail}"
+
+
+def _skipped(run: Run) -> int:
+    return sum(end - first for spans in run.skips.values() for first, end in spans)
+
+
+def _told_of_repeats(run: Run) -> str:
+    """Say what nobody is to read in the copies that the run has closed."""
+    parts = sum(bool(spans) for spans in run.skips.values())
+    if not parts:
+        return ""
+    what = f"{_skipped(run):,} records that MirrorMaker 2 has sent twice"
+    return f"; {what} are skipped, in {parts} partition{'s' if parts > 1 else ''}"
 
 
 def _remedy(run: Run) -> str:

@@ -53,10 +53,17 @@ class KafkaLogReader:
         self._timeout_s = timeout_s
         self._consumers: dict[tuple[ClusterAlias, bool, bool], Consumer] = {}
 
-    def warm(self, alias: ClusterAlias, topics: Iterable[str], *, committed: bool = False) -> None:
+    def warm(
+        self,
+        alias: ClusterAlias,
+        topics: Iterable[str],
+        *,
+        committed: bool = False,
+        many: bool = False,
+    ) -> None:
         """Fetch the topics' metadata: the first read of an unknown topic waits 0.8 s."""
         cluster = self._settings.cluster(alias)
-        consumer = self._consumer(cluster, committed=committed)
+        consumer = self._consumer(cluster, committed=committed, many=many)
         for topic in topics:
             for attempt in prepare_reader():
                 with attempt:

@@ -171,8 +171,15 @@ class Records:
 class LogReader(Protocol):
     """Reads records of any log; positions of no group are touched."""
 
-    def warm(self, alias: ClusterAlias, topics: Iterable[str], *, committed: bool = False) -> None:
-        """Prepare for quick reads of these topics."""
+    def warm(
+        self,
+        alias: ClusterAlias,
+        topics: Iterable[str],
+        *,
+        committed: bool = False,
+        many: bool = False,
+    ) -> None:
+        """Prepare for quick reads of these topics; ``many``: of many records at a time."""
         ...
 
     def read(

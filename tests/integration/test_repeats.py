@@ -3,19 +3,16 @@
 Each scenario first makes sure that the copy really holds what it is about.
 """
 
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from application import Application
-from confluent_kafka import Consumer, TopicPartition
+from disaster import work_on
+from repeating import Log, kill_between_flushes, skipped, wait_repeated
 
 from failover.core.result import ExitCode
-from failover.engine import connect
 from failover.lab.lab import Lab
-from failover.lab.processes import wait_until
 
 EXACTLY_ONCE = {
     f"{alias}.{key}": value
@@ -33,86 +30,6 @@ def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
     found = Application(lab, tmp_path, partitions=3)
     yield found
     found.close()
-
-
-def work_on(seconds: float) -> None:
-    """Let the application work for a while: the load is the scenario, nothing is awaited."""
-    time.sleep(seconds)
-
-
-class Log:
-    """All that a topic of a cluster holds, read as ``isolation`` says."""
-
-    def __init__(self, lab: Lab, alias: str, topic: str, isolation: str) -> None:
-        self.values: Counter[str] = Counter()
-        self.offsets = 0
-        consumer = Consumer(
-            {
-                "bootstrap.servers": lab.bootstrap(alias),
-                "group.id": "repeats-test",
-                "isolation.level": isolation,
-                "enable.partition.eof": True,
-            }
-        )
-        try:
-            numbers = consumer.list_topics(topic, 10).topics[topic].partitions
-            parts = [TopicPartition(topic, number, 0) for number in numbers]
-            self.offsets = sum(consumer.get_watermark_offsets(p, 10)[1] for p in parts)
-            consumer.assign(parts)
-            left = set(numbers)
-            while left:
-                for message in consumer.consume(1000, 1.0):
-                    if message.error() is not None:
-                        left.discard(message.partition())
-                    else:
-                        self.values[message.value().decode()] += 1
-        finally:
-            consumer.close()
-
-    @property
-    def repeated(self) -> int:
-        return self.values.total() - len(self.values)
-
-
-def flush_of(lab: Lab, source: str, target: str) -> int:
-    """Return how often MirrorMaker 2 has written its offsets of a flow."""
-    part = TopicPartition(f"mm2-offsets.{source}.internal", 0)
-    consumer = Consumer({"bootstrap.servers": lab.bootstrap(target), "group.id": "repeats-test"})
-    try:
-        return consumer.get_watermark_offsets(part, 10)[1]
-    finally:
-        consumer.close()
-
-
-def kill_between_flushes(app: Application, source: str, target: str) -> None:
-    """Kill it when it has sent for a second what it will send again, and start it anew."""
-    before = flush_of(app.lab, source, target)
-    wait_until(
-        lambda: flush_of(app.lab, source, target) > before, timeout_s=30, what="it does not flush"
-    )
-    work_on(1.0)
-    app.lab.kill("mm2")
-    app.lab.start("mm2")
-
-
-def wait_repeated(app: Application, alias: str, topic: str) -> None:
-    wait_until(
-        lambda: Log(app.lab, alias, topic, "read_uncommitted").repeated > 100,
-        timeout_s=30,
-        what=f"{topic} on {alias} repeats nothing",
-    )
-
-
-def skipped(app: Application) -> Counter[tuple[int, str]]:
-    """Return how many offsets the ledger says to skip, by epoch and cluster."""
-    found: Counter[tuple[int, str]] = Counter()
-    with connect(app.settings) as orchestrator:
-        rows = orchestrator.ports.store.views()[app.active].ledger[app.topic]
-    for counter, row in rows.items():
-        for cluster, by in row.skip.items():
-            spans = [span for spans in by.values() for span in spans]
-            found[counter, cluster] += sum(end - first for first, end in spans)
-    return found
 
 
 def switch(app: Application, to: str) -> None:

@@ -376,7 +376,9 @@ class SimAdmin(Port):
 class SimReader(Port):
     """`LogReader` over the fake logs."""
 
-    def warm(self, alias: str, topics: Iterable[str], *, committed: bool = False) -> None:
+    def warm(
+        self, alias: str, topics: Iterable[str], *, committed: bool = False, many: bool = False
+    ) -> None:
         pass
 
     def read(

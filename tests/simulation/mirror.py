@@ -6,6 +6,7 @@ records, and after any gap; otherwise it is remembered and promoted when the tas
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LAG_MAX = 100
+_TASK = b"status-task-MirrorSourceConnector-0"
 _BATCH = 50
 
 
@@ -58,10 +60,18 @@ class Mirror:
         self.repeats: set[tuple[str, str, int, int]] = set()
         """Where a copy holds a record once more: cluster, topic, partition, offset."""
         self.copied = 0
+        self._starts = 0
+
+    def start(self) -> None:
+        """Run for the first time: Connect creates its topics."""
+        for alias, cluster in self._world.clusters.items():
+            cluster.logs[f"mm2-offsets.{self._world.other(alias)}.internal"] = [Log()]
+        self._started()
 
     def kill(self, seconds: float) -> None:
         """SIGKILL, and a restart ``seconds`` later: what the tasks knew is forgotten."""
         self.stopped_until = max(self.stopped_until, self._world.sim.now + seconds)
+        self._world.sim.after(seconds, self._started)
         for flow in self._flows.values():
             self._flush(flow)
             flow.last = flow.synced = flow.delayed = None
@@ -70,6 +80,18 @@ class Mirror:
                 if flow.at < flow.reached:
                     self._world.count("flows sent again")
                     self._wake(flow)
+
+    def _started(self) -> None:
+        """Let the task of each direction write that it runs, into Connect's status topic."""
+        self._starts += 1
+        state = json.dumps({"state": "RUNNING", "generation": self._starts}).encode()
+        for target in self._world.clusters:
+            source = self._world.other(target)
+            self._note(target, f"mm2-status.{source}.internal", _TASK, state, self._world.now_ms)
+
+    def _note(self, target: str, topic: str, key: bytes, value: bytes, at_ms: int) -> None:
+        logs = self._world.clusters[target].logs.setdefault(topic, [Log()])
+        logs[0].append(LogRecord(0, at_ms, key, value))
 
     def wiped(self, alias: str) -> None:
         """A cluster has lost what was copied there, and how far that was."""
@@ -85,6 +107,11 @@ class Mirror:
         due = int(self._world.sim.now / self._flush_s)
         if due > flow.flushes:
             flow.flushes, flow.flushed = due, flow.at
+            place = {"cluster": flow.source, "topic": flow.topic, "partition": flow.number}
+            key = json.dumps(["MirrorSourceConnector", place]).encode()
+            value = json.dumps({"offset": flow.at - 1}).encode()
+            at_ms = self._world.now_ms - int((self._world.sim.now - due * self._flush_s) * 1000)
+            self._note(flow.target, f"mm2-offsets.{flow.source}.internal", key, value, at_ms)
 
     def look(self, source: str, topic: str) -> None:
         """Follow the partitions of a cluster's own topic."""

@@ -74,6 +74,7 @@ MUST_HAPPEN_UNPLANNED = (
     "tools without sight",
     "network cuts",
     "rewinds",
+    "repeats told without the original",
 )
 
 Brief = tuple[int, str, bool, dict[str, int]]

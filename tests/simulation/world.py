@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clientlib.core.duty import losses
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
+from clientlib.protocol.skips import within
 from clientlib.protocol.state import Phase, State, View, merge
 from clientlib.protocol.types import Epoch
 from clientlib.settings import parse
@@ -76,6 +77,7 @@ class World:
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters=ids)
         for cluster in self.clusters.values():
             cluster.settle(cluster.begin([(state.key(), state.value())]), "committed")
+        self.mirror.start()
 
     @property
     def now_ms(self) -> int:
@@ -127,8 +129,9 @@ class World:
     def unproved(self) -> frozenset[Place]:
         """Return what copies hold once more of an epoch that ended with the loss of its cluster.
 
-        Nobody can prove it without the origin. And what was on the wire to a lost cluster until it
-        was active again (docs/guarantees.md).
+        Not everything can be told without the origin; what the ledger skips was told, and nobody
+        may get it. And what was on the wire to a lost cluster until it was active again
+        (docs/guarantees.md).
         """
         state, found = self.state(), set(self.stragglers)
         lost = {c: n for n, c in losses(state.epochs, state.unplanned).items()}
@@ -142,7 +145,12 @@ class World:
             if row is None or alias not in row.ends:
                 continue
             start = book.start(counter, number, alias)
-            if start <= offset < book.end(counter, number, alias, start):
+            if not start <= offset < book.end(counter, number, alias, start):
+                continue
+            if within(book.skipped(number, alias, origin), offset):
+                self.count("repeats told without the original")
+            else:
+                self.count("repeats not told without the original")
                 found.add(place)
         return frozenset(found)
 

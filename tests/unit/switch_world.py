@@ -1,6 +1,7 @@
 """Two clusters in memory behind the engine's four ports, with a crash before or after any call."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -66,6 +67,8 @@ class World:
         self.on_publish: Callable[[], None] = lambda: None
         self.findings: tuple[Finding, ...] = ()
         self.steps: list[str] = []
+        self.again: dict[tuple[str, str, int], int] = {}  # by log: what MM2 has sent twice
+        self.keep_status()
         for name, count in topics.items():
             self.clusters[LEFT].logs[name] = [[] for _ in range(count)]
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters={LEFT: "l", RIGHT: "r"})
@@ -76,18 +79,58 @@ class World:
         log = self.clusters[alias].logs[topic][number]
         log.append(LogRecord(len(log), self.now_ms, None, text.encode()))
 
-    def replicate(self) -> None:
-        """Copy everything, as MM2 does; nothing when it is stopped."""
+    def keep_status(self) -> None:
+        """Create Connect's topics of each flow, as MM2 does; its tasks run."""
+        for source in self.clusters:
+            for alias, cluster in self.clusters.items():
+                if alias != source:
+                    cluster.logs[f"mm2-offsets.{source}.internal"] = [[]]
+                    cluster.logs[f"mm2-status.{source}.internal"] = [[]]
+                    self.task(alias, source, "RUNNING", 1)
+
+    def task(self, on: str, source: str, state: str, generation: int) -> None:
+        """Let a task of MM2 write its state."""
+        key = b"status-task-MirrorSourceConnector-0"
+        value = json.dumps({"state": state, "generation": generation}).encode()
+        log = self.clusters[on].logs[f"mm2-status.{source}.internal"][0]
+        log.append(LogRecord(len(log), self.now_ms, key, value))
+
+    def flush(self, source: str = LEFT, target: str = RIGHT) -> None:
+        """Let MM2 note how far it has copied."""
+        noted = self.clusters[target].logs[f"mm2-offsets.{source}.internal"][0]
+        for name in [name for name in self.clusters[source].logs if "." not in name]:
+            for number, copy in enumerate(self.clusters[target].logs[f"{source}.{name}"]):
+                at = len(copy) - self.again.get((source, name, number), 0)
+                place = {"cluster": source, "topic": name, "partition": number}
+                key = json.dumps(["MirrorSourceConnector", place]).encode()
+                value = json.dumps({"offset": at - 1}).encode()
+                noted.append(LogRecord(len(noted), self.now_ms, key, value))
+
+    def kill_mirror(
+        self, back: Mapping[tuple[str, int], int], source: str = LEFT, target: str = RIGHT
+    ) -> None:
+        """Kill and start MM2: it goes back by so many records in these partitions."""
+        for (name, number), count in back.items():
+            where = source, name, number
+            self.again[where] = self.again.get(where, 0) + count
+        generation = len(self.clusters[target].logs[f"mm2-status.{source}.internal"][0]) + 1
+        self.task(target, source, "RUNNING", generation)
+
+    def replicate(self, most: int = 1 << 30) -> None:
+        """Copy, as MM2 does, at most so many records of each log; nothing when it is stopped."""
         if not self.copying:
             return
         for source, target in ((LEFT, RIGHT), (RIGHT, LEFT)):
             here, there = self.clusters[source], self.clusters[target]
+            if not here.up:
+                continue
             for name, log in list(here.logs.items()):
                 if "." in name:
                     continue
                 copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
-                for ours, theirs in zip(log, copy, strict=True):
-                    for record in ours[len(theirs) :]:
+                for number, (ours, theirs) in enumerate(zip(log, copy, strict=True)):
+                    at = len(theirs) - self.again.get((source, name, number), 0)
+                    for record in ours[at : at + most]:
                         theirs.append(replace(record, offset=len(theirs)))
 
     def merged(self) -> View:
@@ -310,7 +353,9 @@ class Reader:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def warm(self, alias: str, topics: Iterable[str], *, committed: bool = False) -> None:
+    def warm(
+        self, alias: str, topics: Iterable[str], *, committed: bool = False, many: bool = False
+    ) -> None:
         pass
 
     def read(

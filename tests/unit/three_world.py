@@ -42,6 +42,7 @@ class ThreeWorld(World):
     def __init__(self, topics: Mapping[str, int]) -> None:
         super().__init__(topics)
         self.clusters[THIRD] = Cluster()
+        self.keep_status()
         self.behind: dict[tuple[str, str], int] = {}
         state = State(SCOPE, (Epoch(1, LEFT),), 0, clusters={a: a[0].lower() for a in ALIASES})
         for cluster in self.clusters.values():
