@@ -193,6 +193,7 @@ def test_the_target_dies_after_a_switch_that_could_not_tell_the_source(world: Wo
 
 
 def test_a_cluster_is_waited_for_and_can_take_over_when_the_other_one_is_lost(world: World) -> None:
+    world.replicate()
     without(world, LEFT)
     assert emergency(world, RIGHT).result == "switched"
     assert world.orchestrator().rejoin(LEFT, 0.0).exit_code == ExitCode.UNREACHABLE
