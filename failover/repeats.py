@@ -184,7 +184,10 @@ class Repeats:
             if first_ms is None:
                 continue  # empty
             after = [at_ms for at_ms in killed if at_ms >= first_ms - CLOCKS_MS]
-            found, complete = resumes(self._commits, part, after)
+            found, _ = resumes(self._commits, part, after)
+            _, complete = resumes(
+                self._commits, part, [at_ms for at_ms in after if at_ms >= first_ms]
+            )
             if after:
                 noted = self._commits.by.get(part, ())
                 committed = noted[-1].at if noted else begin.source

@@ -63,7 +63,7 @@ class Evidence:
 
     ``log``: the copy, from where retention has left it to the epoch's end. ``resumes``: see
     `restarts`. ``committed``: the newest committed offset (the next one at home). ``known``: what
-    is skipped in the copy already. ``complete``: the ``resumes`` are those of all kills.
+    is skipped in the copy already. ``complete``: no kill is missing that came after a record.
     """
 
     begin: Pair

@@ -1,7 +1,6 @@
 """What scenarios of copies that repeat records share: MirrorMaker 2 killed between two flushes."""
 
 from collections import Counter
-from collections.abc import Mapping
 
 from application import Application
 from confluent_kafka import Consumer, TopicPartition
@@ -83,18 +82,17 @@ def kill_between_flushes(
     target: str,
     *,
     seconds: float = 1.0,
-    overrides: Mapping[str, str] | None = None,
+    start: bool = True,
 ) -> None:
-    """Kill it when it has sent for so long what it will send again, and start it anew."""
+    """Kill it when it has sent for so long what it will send again, and ``start`` it anew."""
     flushes = Flushes(app.lab, source, target, app.topic)
     wait_until(
         lambda: len(flushes.noted()) == app.partitions, timeout_s=30, what="it does not flush"
     )
     work_on(seconds)
     app.lab.kill("mm2")
-    if overrides is not None:
-        app.lab.override_mm2(overrides)
-    app.lab.start("mm2")
+    if start:
+        app.lab.start("mm2")
 
 
 def wait_repeated(app: Application, alias: str, topic: str) -> None:
