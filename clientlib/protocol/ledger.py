@@ -222,14 +222,28 @@ def settle(
         if at <= here.start:
             return Settled(other.start)
         if here.end is None or other.end is None:
-            return NeedsAlignment(at, (here.start, None), (other.start, None), skips)
+            return _aligned(at, (here.start, None), (other.start, None), skips)
         if at < here.end:
-            bounds = (here.start, here.end), (other.start, other.end)
-            return NeedsAlignment(at, *bounds, skips)
+            return _aligned(at, (here.start, here.end), (other.start, other.end), skips)
         begin, there = here.end, other.end
     if at == begin:
         return Settled(there)
-    return NeedsAlignment(at, (begin, None), (there, None), skips)
+    return _aligned(at, (begin, None), (there, None), skips)
+
+
+def _aligned(
+    at: Offset,
+    source: tuple[Offset, Offset | None],
+    target: tuple[Offset, Offset | None],
+    skips: tuple[Skip, Skip],
+) -> NeedsAlignment:
+    """Return what is to be aligned; what only the source skips stands in the target like all else.
+
+    Where the two logs have gaps of their own nobody could say by offsets where that is.
+    """
+    ours, theirs = clip(skips[0], *source), clip(skips[1], *target)
+    matched = sum(end - first for first, end in theirs) >= sum(end - first for first, end in ours)
+    return NeedsAlignment(at, source, target, skips if matched else ((), skips[1]))
 
 
 def settle_lost(

@@ -105,10 +105,10 @@ def repeated(
     twice (two offsets of one log, or two origin logs) is never allowed, but for one that had been
     read from a cluster that was lost before the repeat. Who has not heard of a loss may read on
     from the lost cluster what others get elsewhere, before or after: if it got the partition there
-    when its reader had handed it over, or did not hear for `HEARD_S`. Of a consumer that crashed,
-    commits on a cluster that was lost count only if they were `REPORTED_S` old when it crashed:
-    what a standby may not have been told. ``unproved``: where a copy holds a record once more and
-    nobody could prove it, because its origin was lost.
+    when its reader had handed it over, or did not hear for `HEARD_S`, or was cut off just then. Of
+    a consumer that crashed, commits on a cluster that was lost count only if they were `REPORTED_S`
+    old when it crashed: what a standby may not have been told. ``unproved``: where a copy holds a
+    record once more and nobody could prove it, because its origin was lost.
     """
     _, wrong = split_repeats(history, strict=strict, unproved=unproved)
     return tuple(
@@ -123,6 +123,9 @@ def repeated(
 
 HEARD_S = 2.0
 """Who reaches the new active cluster has heard of it after so long."""
+
+CUT_S = 0.5
+"""Who is cut off from a cluster writes so often that it stalls: for the others it does."""
 
 REPORTED_S = 4.0
 """A consumer's commits are known to the standby after so long: it reports once a second, and a
@@ -171,8 +174,12 @@ def _unaware(
         return True
     if any(history.stale(event, HEARD_S, copies=True) for event in (before, again)):
         return True
+    if not history.stale(before):
+        return False
+    if interruptions.broke(before, before.at + CUT_S) is not None:
+        return True
     lost = history.lost_between(before.cluster, float("-inf"), before.at)
-    if lost is None or not history.stale(before):
+    if lost is None:
         return False
     return interruptions.given_up_by_another(before, lost)
 

@@ -18,7 +18,7 @@ from tests.simulation.faults import Faults, Plan, draw_plan, draw_unplanned
 from tests.simulation.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.simulation.disasters import Disasters
     from tests.simulation.message import FakeMessage
@@ -64,7 +64,7 @@ class World:
         self.stragglers: set[Place] = set()
         self.owed: set[tuple[str, str]] = set()
         self.optional: set[tuple[str, str]] = set()
-        self._lost: set[str] = set()
+        self._given_up: set[int] = set()
         for topic, partitions in self.plan.topics.items():
             self.clusters[LEFT].create(topic, partitions)
             if unplanned or sim.chance(0.5):
@@ -130,12 +130,13 @@ class World:
         """Return what copies hold once more of an epoch that ended with the loss of its cluster.
 
         Not everything can be told without the origin; what the ledger skips was told, and nobody
-        may get it. And what was on the wire to a lost cluster until it was active again
-        (docs/guarantees.md).
+        may get it. And what was on the wire to a lost cluster until it was active again, and what
+        copies with gaps have of what was written again (docs/guarantees.md).
         """
-        state, found = self.state(), set(self.stragglers)
+        state = self.state()
         lost = {c: n for n, c in losses(state.epochs, state.unplanned).items()}
         view = merge(cluster.view for cluster in self.clusters.values())
+        found = {*self.stragglers, *self._written_again_in_gaps(view)}
         for place in self.mirror.repeats:
             alias, name, number, offset = place
             origin, _, topic = name.partition(".")
@@ -153,6 +154,18 @@ class World:
                 self.count("repeats not told without the original")
                 found.add(place)
         return frozenset(found)
+
+    def _written_again_in_gaps(self, view: View) -> Iterator[Place]:
+        if not (self.plan.markers or self.plan.source_markers):
+            return
+        for topic, rows in view.ledger.items():
+            for home, spans in (
+                (r.epoch.cluster, r.skip.get(r.epoch.cluster)) for r in rows.values()
+            ):
+                for number, skip in (spans or {}).items():
+                    for offset, at in self.mirror.where(home, topic, number).items():
+                        if within(skip, offset):
+                            yield self.other(home), f"{home}.{topic}", number, at
 
     @property
     def replays_read(self) -> bool:
@@ -205,14 +218,14 @@ class World:
         Or one that fell when it was not active any more, and groups had not moved.
         """
         for counter, alias in losses(state.epochs, state.unplanned).items():
-            if counter == state.epoch.counter:
+            if counter == state.epoch.counter and counter not in self._given_up:
+                self._given_up.add(counter)
                 self.lost(alias)
 
     def lost(self, alias: str) -> None:
-        """A cluster is lost: since it fell, or now, if it lives."""
-        if alias not in self._lost:
-            self._lost.add(alias)
-            self.events.append(ClusterLost(alias, self.fell.get(alias, self.stamp)))
+        """A cluster is lost: since it fell, or now, if it lives (again)."""
+        answers = self.clusters[alias].answers
+        self.events.append(ClusterLost(alias, self.stamp if answers else self.fell[alias]))
 
     def committed(
         self, alias: str, group: str, process: Process, items: list[tuple[str, int, int, str]]
@@ -235,10 +248,14 @@ class World:
         self.count("rewinds")
 
     def was_rewound(self, group: str, value: str) -> bool:
-        """Say, once, whether a group has a record again because it went back to it."""
+        """Say whether a group has a record again because it went back to it.
+
+        After that nobody judges how often it comes: what was committed before does not say it.
+        """
         for known in (self.owed, self.optional):
             if (group, value) in known:
-                known.discard((group, value))
+                self.owed.discard((group, value))
+                self.optional.add((group, value))
                 return True
         return False
 

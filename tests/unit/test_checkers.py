@@ -721,6 +721,17 @@ def test_what_a_consumer_reads_of_the_lost_cluster_that_does_not_hear_others_may
     assert len(repeated(unplanned(*soon), strict=False)) == 1
 
 
+def test_who_is_cut_off_when_it_reads_of_the_lost_cluster_does_not_hear_either() -> None:
+    """The cluster had died long before it was given up, and was back; written down as it is cut."""
+    loss = [ClusterLost("LEFT", 1.0), EpochSeen("tool", 2, "RIGHT", 6.0)]
+    known = [*written(0), *loss, Committed("d", "g", "LEFT", "T", 0, 1, 6.55)]
+    read, again = got(0, 6.5, consumer="d"), got(0, 9.0, topic="LEFT.T", cluster="RIGHT")
+    cut = [ConsumerStalled("d", "g", at) for at in (6.4, 6.6, 6.8)]
+    assert repeated(History.of([*known, read, *cut, again]), strict=False) == ()
+    stalled = ConsumerStalled("d", "g", 7.5)
+    assert len(repeated(History.of([*known, read, stalled, again]), strict=False)) == 1
+
+
 def test_who_does_not_hear_of_the_loss_may_read_copies_there_too() -> None:
     late = [*written(0), got(0, 5.0), got(0, 8.5, topic="RIGHT.T", cluster="LEFT", consumer="d")]
     assert repeated(unplanned(*late), strict=False) == ()
