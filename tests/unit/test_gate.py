@@ -86,3 +86,19 @@ def test_what_a_rebuilt_cluster_has_no_copy_of_is_not_read_again_after_it() -> N
     assert settle_lost(lost, 0, origin=R, at=0, **sides) == Settled(0)
     assert settle_lost(lost, 0, origin=new, at=0, **sides) == Settled(0)
     assert isinstance(settle_lost(lost, 0, origin=new, at=9, **sides), NeedsAlignment)
+
+
+def test_what_only_the_source_skips_is_looked_for_in_the_copy_like_everything_else() -> None:
+    """Of logs with gaps nobody can say where in the copy it is: the position behind it is moved.
+
+    Without the skip the position behind it and the one before it would be the same.
+    """
+    epochs = (Epoch(1, L), Epoch(2, R))
+    ends = {L: {0: 196}, R: {0: 221}}
+    alone = Ledger(epochs, {1: ClosedEpoch(epochs[0], ends, {L: {0: ((40, 85),)}})})
+    both = {L: {0: ((40, 85),)}, R: {0: ((47, 98),)}}
+    task = settle(alone, 0, origin=L, at=85, source=L, target=R)
+    assert task == NeedsAlignment(85, (0, 196), (0, 221), ((), ()))
+    known = Ledger(epochs, {1: ClosedEpoch(epochs[0], ends, both)})
+    task = settle(known, 0, origin=L, at=85, source=L, target=R)
+    assert task == NeedsAlignment(85, (0, 196), (0, 221), (((40, 85),), ((47, 98),)))
