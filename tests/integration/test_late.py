@@ -5,28 +5,17 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from application import Application
 from disaster import give_up_left, rejoin, switched, work_on, work_on_up_to
 
 from clientlib import FailoverConsumer, FailoverProducer
 from failover.checkers import Expected
 from failover.core.result import ExitCode
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
 BURST = 20
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 def leave_a_tail(app: Application, chance: random.Random) -> int:

@@ -5,8 +5,6 @@ Each scenario first makes sure that the copy really holds what it is about.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application
@@ -29,10 +27,8 @@ EXACTLY_ONCE = {
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path, partitions=3)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 3
 
 
 def work_on(seconds: float) -> None:

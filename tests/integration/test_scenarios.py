@@ -3,8 +3,6 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application, tool
@@ -13,15 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from failover.checkers import Delivered, Expected
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 def work_on(seconds: float) -> None:

@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application
@@ -33,10 +32,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path, partitions=2)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 2
 
 
 def switched(result: RunResult) -> None:

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application
@@ -26,7 +25,7 @@ READ_COMMITTED = {
 
 
 @pytest.fixture(scope="module")
-def committed_lab(lab: Lab) -> Iterator[Lab]:
+def lab(lab: Lab) -> Iterator[Lab]:
     """The lab with a MirrorMaker 2 that copies committed records only."""
     lab.kill("mm2")
     lab.override_mm2(READ_COMMITTED)
@@ -38,10 +37,8 @@ def committed_lab(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def app(committed_lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(committed_lab, tmp_path, partitions=3)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 3
 
 
 def transact(app: Application, count: int = 1, **settings: float) -> list[Transacting]:

@@ -4,8 +4,6 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application, tool
@@ -14,19 +12,11 @@ from disaster import complete, give_up_left, rejoin, switched, work_on, work_on_
 from clientlib.protocol.state import merge
 from failover.core.result import ExitCode
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.unplanned")
 
 ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "2"))
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 @pytest.mark.timeout(120 + 60 * ROUNDS)
