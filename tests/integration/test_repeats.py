@@ -3,14 +3,13 @@
 Each scenario first makes sure that the copy really holds what it is about.
 """
 
-import time
 from collections import Counter
 
 import pytest
 from application import Application
 from confluent_kafka import Consumer, TopicPartition
+from disaster import switched, work_on
 
-from failover.core.result import ExitCode
 from failover.engine import connect
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
@@ -29,11 +28,6 @@ EXACTLY_ONCE = {
 @pytest.fixture
 def partitions() -> int:
     return 3
-
-
-def work_on(seconds: float) -> None:
-    """Let the application work for a while: the load is the scenario, nothing is awaited."""
-    time.sleep(seconds)
 
 
 class Log:
@@ -112,8 +106,7 @@ def skipped(app: Application) -> Counter[tuple[int, str]]:
 
 
 def switch(app: Application, to: str) -> None:
-    result = app.switch(to)
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+    switched(app.switch(to))
 
 
 def test_what_a_killed_mirrormaker_sends_again_reaches_nobody(app: Application) -> None:
