@@ -17,6 +17,7 @@ from failover.core.result import Finding, SwitchRequest
 from failover.core.snapshot import ClusterSnapshot, Commit, Snapshot, TopicInfo
 from failover.engine import Orchestrator
 from failover.io.ports import NewTopic, Outcome, Ports, Record, Records, Status, Window
+from failover.survey import Survey
 
 T = TypeVar("T")
 SCOPE = "default"
@@ -54,6 +55,9 @@ class Cluster:
 class World:
     """Everything that outlives the tool."""
 
+    settings = SETTINGS
+    survey: type[Survey] | None = None
+
     def __init__(self, topics: Mapping[str, int]) -> None:
         self.clusters = {LEFT: Cluster(), RIGHT: Cluster()}
         self.now_ms = 1_000_000
@@ -81,14 +85,18 @@ class World:
         if not self.copying:
             return
         for source, target in ((LEFT, RIGHT), (RIGHT, LEFT)):
-            here, there = self.clusters[source], self.clusters[target]
-            for name, log in list(here.logs.items()):
-                if "." in name:
-                    continue
-                copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
-                for ours, theirs in zip(log, copy, strict=True):
-                    for record in ours[len(theirs) :]:
-                        theirs.append(replace(record, offset=len(theirs)))
+            self.flow(source, target)
+
+    def flow(self, source: str, target: str, lag: int = 0) -> None:
+        """Copy what one cluster has to another, but for the newest records of each partition."""
+        here, there = self.clusters[source], self.clusters[target]
+        for name, log in list(here.logs.items()):
+            if "." in name:
+                continue
+            copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
+            for ours, theirs in zip(log, copy, strict=True):
+                for record in ours[len(theirs) : max(len(theirs), len(ours) - lag)]:
+                    theirs.append(replace(record, offset=len(theirs)))
 
     def merged(self) -> View:
         return merge(cluster.view() for cluster in self.clusters.values())
@@ -142,14 +150,18 @@ class World:
         """Return a new process of the tool."""
         ports = Ports(Store(self), Admin(self), Reader(self), Clock(self))
         return Orchestrator(
-            SETTINGS,
+            self.settings,
             SCOPE,
             ports,
             observe=self.observe,
-            preflight=lambda snapshot, request: self.findings,
+            preflight=self.preflight,
+            survey=self.survey,
             on_progress=lambda progress: self.steps.append(progress.step.name),
             new_id=lambda now_ms: f"run-{now_ms:012d}-{self.calls:05d}",
         )
+
+    def preflight(self, snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
+        return self.findings
 
     def request(self, to: str, **more: object) -> SwitchRequest:
         return replace(SwitchRequest(SCOPE, to, timeout_s=2.0), **more)
