@@ -14,32 +14,28 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from clientlib.origin import Origin
-from failover.demo.app import WRITING, Reading, Stop, Writing, arguments
-from failover.io.history import HistoryWriter
+from failover.demo.app import WRITING, Reading, Writing, main
 
 _DURABLE = {"acks": "all", "enable.idempotence": True}
 
 
-class _PlainProducer(Producer):
-    """Says of a record's report where it is, as the wrapped one does."""
+class _OfOneCluster:
+    """Says of a record where it was written or read, as the wrapped clients do."""
 
     cluster = ""
 
     def origin(self, message: Message) -> Origin:
-        """Return the place of an acknowledged record."""
+        """Return the record's place."""
         topic, partition = str(message.topic()), message.partition() or 0
         return Origin(self.cluster, topic, partition, self.cluster, message.offset() or 0)
 
 
-class _PlainConsumer(Consumer):
-    """Says of a record from where it was read, as the wrapped one does."""
+class _PlainProducer(_OfOneCluster, Producer):
+    """The producer that people have today."""
 
-    cluster = ""
 
-    def origin(self, message: Message) -> Origin:
-        """Return the place that it was read from."""
-        topic, partition = str(message.topic()), message.partition() or 0
-        return Origin(self.cluster, topic, partition, self.cluster, message.offset() or 0)
+class _PlainConsumer(_OfOneCluster, Consumer):
+    """The consumer that people have today."""
 
 
 class PlainWriting(Writing):
@@ -72,17 +68,5 @@ class PlainReading(Reading):
             logging.getLogger("bench").info("%s", error)
 
 
-def main() -> int:
-    """Run one producer or consumer until it is asked to stop."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    given = arguments()
-    stop = Stop()
-    if given.with_parent:
-        stop.with_parent()
-    with HistoryWriter(given.history) as history:
-        kind = PlainWriting if given.role == "producer" else PlainReading
-        return kind(given, history).run(stop)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(PlainWriting, PlainReading))

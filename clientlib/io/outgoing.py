@@ -1,6 +1,6 @@
 """Records on their way to a cluster: as the application has handed them over, and as reported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 from confluent_kafka import OFFSET_INVALID, TIMESTAMP_CREATE_TIME, Message
@@ -40,7 +40,7 @@ def acknowledged(kept: Kept, offset: int | None) -> Message:
     )
 
 
-def by_header(settings: dict[str, Any]) -> bool:
+def by_header(settings: Mapping[str, Any]) -> bool:
     """Say whether each record is to carry its identity. Raises ConfigurationError."""
     identity = settings.get("failover.record.identity", "fingerprint")
     if identity not in {"fingerprint", "header"}:

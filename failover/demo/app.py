@@ -213,16 +213,16 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def main() -> int:
-    """Run one producer or consumer until it is asked to stop."""
+def main(writing: type[Writing] = Writing, reading: type[Reading] = Reading) -> int:
+    """Run one producer or consumer until it is asked to stop; the benchmark has its own kinds."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     given = arguments()
     stop = Stop()
     if given.with_parent:
         stop.with_parent()
     with HistoryWriter(given.history) as history:
-        client = Writing(given, history) if given.role == "producer" else Reading(given, history)
-        return client.run(stop)
+        kind = writing if given.role == "producer" else reading
+        return kind(given, history).run(stop)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What scenarios of lost clusters share: moments, commands that must succeed, verdicts."""
+"""What scenarios share: moments, lost clusters, commands that must succeed, verdicts."""
 
 import logging
 import random
+import signal
 import time
 
 from application import Application
@@ -30,13 +31,41 @@ def switched(result: RunResult) -> None:
     assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
 
 
+def give_up_left_now(app: Application) -> RunResult:
+    """Kill LEFT, and go on at RIGHT."""
+    app.lab.kill("LEFT")
+    result = app.emergency("RIGHT")
+    log.info("given up: %s", result.measured)
+    switched(result)
+    return result
+
+
 def give_up_left(app: Application, chance: random.Random) -> RunResult:
     """Kill LEFT at a random moment under load, and go on at RIGHT."""
     work_on_up_to(1.0, chance)
-    app.lab.kill("LEFT")
-    result = app.emergency("RIGHT")
-    switched(result)
-    return result
+    return give_up_left_now(app)
+
+
+def leave_a_tail(app: Application, chance: random.Random) -> RunResult:
+    """Lose LEFT and a producer with records that were not copied; LEFT comes back with them."""
+    sender = app.produce_apart(rate=300)
+    wait_until(lambda: sender.acknowledged() > 300, timeout_s=60, what="the sender is not heard")
+    app.wait_flowing()
+    app.lab.pause("mm2")  # so that there is a tail for certain
+    work_on(0.5)
+    try:
+        work_on_up_to(0.5, chance)
+        app.lab.kill("LEFT")
+        sender.signal(signal.SIGKILL)
+        app.lab.resume_process("mm2")
+        switched(app.emergency("RIGHT"))
+    finally:
+        app.lab.start("LEFT")
+    back = rejoin(app)
+    assert (back.exit_code, back.changed) == (ExitCode.OK, True), back
+    log.info("rejoined: %s", back.message)
+    assert back.measured["late"] > 0, back
+    return back
 
 
 def back_and_forth(app: Application, *targets: str) -> None:

@@ -3,20 +3,10 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from application import Application
 from disaster import back_and_forth, give_up_left, switched, work_on, work_on_up_to
-
-from failover.lab.lab import Lab
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 @pytest.fixture

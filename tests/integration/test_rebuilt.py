@@ -19,13 +19,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
-
-
 def refused(result: RunResult, *findings: str) -> None:
     assert (result.exit_code, result.changed) == (ExitCode.REFUSED, False), result
     assert set(findings) <= {one.id for one in result.findings}, result

@@ -2,24 +2,14 @@
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from application import Application
 from confluent_kafka import Producer
 from disaster import ask_for, give_up_left, rejoin, switched
 
 from failover.core.result import ExitCode, RunResult
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 def recreate(app: Application, records: int) -> None:

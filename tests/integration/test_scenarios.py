@@ -2,35 +2,16 @@
 
 import signal
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application, tool
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from disaster import switched, work_on
 
 from failover.checkers import Delivered, Expected
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
-
-
-def work_on(seconds: float) -> None:
-    """Let the application work for a while: the load is the scenario, nothing is awaited."""
-    time.sleep(seconds)
-
-
-def switched(result: RunResult) -> None:
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
 
 
 class Background(threading.Thread):
@@ -49,6 +30,11 @@ class Background(threading.Thread):
         self.join(90)
         assert self.results, "the switch did not end"
         return self.results[0]
+
+
+def wait_writing(app: Application) -> None:
+    acked = app.producers[0].acked
+    wait_until(lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed")
 
 
 def test_planned_switch_and_failback_five_rounds(app: Application) -> None:
@@ -286,10 +272,7 @@ def test_mm2_is_stopped_so_the_switch_times_out_and_writes_reopen(app: Applicati
     try:
         result = app.switch("RIGHT", timeout_s=4.0, ignore=("flow-silent", "replication-lag-high"))
         assert (result.exit_code, result.changed) == (ExitCode.TIMED_OUT, False), result
-        acked = app.producers[0].acked
-        wait_until(
-            lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed"
-        )
+        wait_writing(app)
     finally:
         app.lab.resume_process("mm2")
     app.epoch -= 1  # the epoch that was announced to the checkers did not come
@@ -323,8 +306,7 @@ def test_a_rogue_producer_is_named_and_the_switch_undone(app: Application) -> No
     assert result.exit_code in {ExitCode.REFUSED, ExitCode.TIMED_OUT}, result
     assert any(finding.id == "rogue-writer" for finding in result.findings), result
     assert app.topic in str(result), result
-    acked = app.producers[0].acked
-    wait_until(lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed")
+    wait_writing(app)
 
 
 def test_the_tool_is_killed_before_and_after_the_intent_and_taken_up(app: Application) -> None:
@@ -337,8 +319,7 @@ def test_the_tool_is_killed_before_and_after_the_intent_and_taken_up(app: Applic
     with connect(app.settings) as orchestrator:
         undone = orchestrator.resume()
     assert not undone.changed, undone
-    acked = app.producers[0].acked
-    wait_until(lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed")
+    wait_writing(app)
     app.note_epoch_of("RIGHT")
     assert tool(app, "RIGHT", "commit", "SIGKILL").returncode == -signal.SIGKILL
     with connect(app.settings) as orchestrator:
@@ -363,8 +344,7 @@ def test_ctrl_c_in_every_phase(app: Application, step: str) -> None:
     assert ended.returncode == 0, ended.stderr
     code, result = ended.stdout.split()
     assert int(code) == ExitCode.INTERRUPTED, ended.stdout
-    acked = app.producers[0].acked
-    wait_until(lambda: app.producers[0].acked > acked + 50, timeout_s=20, what="writes stay closed")
+    wait_writing(app)
     with connect(app.settings) as orchestrator:
         orchestrator.resume()
     verdict = app.finish()

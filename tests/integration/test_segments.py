@@ -1,8 +1,5 @@
 """A group that has not read what its target no longer holds, on real logs that were shortened."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from application import Application
 from confluent_kafka import TopicPartition
@@ -10,15 +7,12 @@ from confluent_kafka import TopicPartition
 from clientlib.protocol.types import Partition
 from failover.core.result import ExitCode, Finding
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path, partitions=2)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 2
 
 
 def positions(app: Application, group: str) -> dict[int, int]:

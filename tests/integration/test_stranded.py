@@ -1,24 +1,13 @@
 """A cluster dies while a planned switch is under way, and an unplanned one gets out of it."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from application import Application, tool
 from disaster import rejoin, switched
 
 from failover.core.result import ExitCode
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 def test_the_target_dies_and_nobody_can_say_whether_the_commit_stands_on_it(

@@ -2,17 +2,16 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application
+from disaster import rejoin, switched, work_on
 
 from clientlib.protocol.errors import RemoteError
 from clientlib.protocol.state import merge
 from clientlib.protocol.types import Partition
-from failover.core.result import ExitCode, RunResult
+from failover.core.result import ExitCode
 from failover.engine import connect
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
@@ -33,14 +32,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path, partitions=2)
-    yield found
-    found.close()
-
-
-def switched(result: RunResult) -> None:
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+def partitions() -> int:
+    return 2
 
 
 def ends(app: Application, alias: str) -> int:
@@ -71,7 +64,7 @@ def lose_left_while_right_is_behind(app: Application, records: int = 600) -> Non
         wait_until(
             lambda: ends(app, "THIRD") > before + records, timeout_s=60, what="THIRD copies nothing"
         )
-        time.sleep(3)  # the load goes on: producers learn what THIRD holds, and forget it
+        work_on(3.0)  # producers learn what THIRD holds, and forget it
         app.lab.kill("mm2")
         app.lab.kill("LEFT")
     finally:
@@ -143,8 +136,7 @@ def test_a_shorter_copy_is_accepted_and_what_the_other_had_comes_late_with_left(
         assert found["THIRD"] == found["RIGHT"], "both copies begin and go on alike"
     finally:
         bring_back(app)
-    with connect(app.settings) as orchestrator:
-        back = orchestrator.rejoin("LEFT")
+    back = rejoin(app)
     log.info("rejoined: %s", back.message)
     assert back.exit_code == ExitCode.OK, back
     switched(app.switch("THIRD", retry_s=120))

@@ -5,16 +5,14 @@ MirrorMaker 2 reads committed records only, as applications with transactions ne
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from disaster import give_up_left_now, switched, work_on
 from transacting import Transacting
 
-from failover.core.result import ExitCode, RunResult
 from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
@@ -26,7 +24,7 @@ READ_COMMITTED = {
 
 
 @pytest.fixture(scope="module")
-def committed_lab(lab: Lab) -> Iterator[Lab]:
+def lab(lab: Lab) -> Iterator[Lab]:
     """The lab with a MirrorMaker 2 that copies committed records only."""
     lab.kill("mm2")
     lab.override_mm2(READ_COMMITTED)
@@ -38,29 +36,52 @@ def committed_lab(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def app(committed_lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(committed_lab, tmp_path, partitions=3)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 3
 
 
-def transact(app: Application, count: int = 1, **settings: float) -> list[Transacting]:
+@pytest.fixture
+def held(app: Application) -> Iterator[Transacting]:
+    """A producer whose transactions the test begins and ends."""
+    one = Transacting(app, "held")
+    one.producer.init_transactions(30)
+    yield one
+    one.producer.close()
+
+
+def at_work(app: Application, count: int, members: int = 2) -> list[Transacting]:
+    """Start producers with transactions, and a group that reads them."""
     started = []
     for _ in range(count):
-        one = Transacting(app, f"t{len(app.producers)}", **settings)  # type: ignore[arg-type]  # numbers
+        one = Transacting(app, f"t{len(app.producers)}")
         app.producers.append(one)  # type: ignore[arg-type]  # it has what is asked of them
         started.append(one)
         one.start()
+    app.consume(members, commit="batch")
+    app.wait_flowing()
     return started
 
 
-def work_on(seconds: float) -> None:
-    """Let the application work for a while: the load is the scenario, nothing is awaited."""
-    time.sleep(seconds)
+def leave_open(held: Transacting) -> None:
+    """Begin a transaction that its cluster knows all records of."""
+    held.begin()
+    for _ in range(20):
+        held.send()
+    assert held.producer.flush(10) == 0
 
 
-def switched(result: RunResult) -> None:
-    assert (result.exit_code, result.result) == (ExitCode.OK, "switched"), result
+def told_to_abort(held: Transacting) -> None:
+    """The open transaction does not survive, but the next one is as any."""
+    with pytest.raises(KafkaException) as refused:
+        held.commit()
+    assert refused.value.args[0].txn_requires_abort()
+    held.abort()
+    assert held.transaction(5)
+
+
+def come_back(app: Application) -> None:
+    switched(app.switch("LEFT", retry_s=120))
+    work_on(0.7)
 
 
 def complete(app: Application) -> None:
@@ -75,31 +96,17 @@ def complete(app: Application) -> None:
 
 
 def test_planned_switches_under_transactions_some_of_which_are_aborted(app: Application) -> None:
-    started = transact(app, 2)
-    app.consume(2, commit="batch")
-    app.wait_flowing()
+    started = at_work(app, 2)
     app.round_trip(2, between=lambda: work_on(0.7))
     complete(app)
     assert sum(one.aborts for one in started) > 10
 
 
-def test_an_idle_open_transaction_holds_up_no_switch(app: Application) -> None:
-    transact(app, 1)
-    app.consume(1, commit="batch")
-    idle = Transacting(app, "idle")
-    idle.producer.init_transactions(30)
-    app.wait_flowing()
-    idle.begin()
-    idle.send()
-    assert idle.producer.flush(10) == 0
-    result = app.switch("RIGHT")
-    switched(result)
-    with pytest.raises(KafkaException) as refused:
-        idle.commit()
-    assert refused.value.args[0].txn_requires_abort()
-    idle.abort()
-    assert idle.transaction(5)
-    idle.producer.close()
+def test_an_idle_open_transaction_holds_up_no_switch(app: Application, held: Transacting) -> None:
+    at_work(app, 1, members=1)
+    leave_open(held)
+    switched(app.switch("RIGHT"))
+    told_to_abort(held)
     complete(app)
 
 
@@ -120,48 +127,26 @@ def wait_copied(app: Application) -> None:
         consumer.close()
 
 
-def give_up_left(app: Application) -> None:
-    app.lab.kill("LEFT")
-    result = app.emergency("RIGHT")
-    log.info("given up: %s", result.measured)
-    switched(result)
-
-
-def test_left_is_killed_with_an_open_transaction(app: Application) -> None:
+def test_left_is_killed_with_an_open_transaction(app: Application, held: Transacting) -> None:
     """The application is told to abort it; nobody gets its records, nor when LEFT is back."""
-    transact(app, 2)
-    app.consume(2, commit="batch")
-    held = Transacting(app, "held")
-    held.producer.init_transactions(30)
-    app.wait_flowing()
+    at_work(app, 2)
     wait_copied(app)
-    held.begin()
-    for _ in range(20):
-        held.send()
-    assert held.producer.flush(10) == 0
+    leave_open(held)
     try:
-        give_up_left(app)
-        with pytest.raises(KafkaException) as refused:
-            held.commit()
-        assert refused.value.args[0].txn_requires_abort()
-        held.abort()
-        assert held.transaction(5)
+        give_up_left_now(app)
+        told_to_abort(held)
         work_on(0.7)
     finally:
         app.lab.start("LEFT")
-    switched(app.switch("LEFT", retry_s=120))
-    work_on(0.7)
+    come_back(app)
     assert held.transaction(5)
-    held.producer.close()
     complete(app)
 
 
 def test_what_was_committed_and_not_copied_when_left_was_killed_is_written_again(
     app: Application,
 ) -> None:
-    transact(app, 2)
-    app.consume(2, commit="batch")
-    app.wait_flowing()
+    at_work(app, 2)
     wait_copied(app)
     app.lab.pause("mm2")
     try:
@@ -172,24 +157,18 @@ def test_what_was_committed_and_not_copied_when_left_was_killed_is_written_again
         work_on(0.7)
     finally:
         app.lab.start("LEFT")
-    switched(app.switch("LEFT", retry_s=120))
-    work_on(0.7)
+    come_back(app)
     complete(app)
 
 
-def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(app: Application) -> None:
+def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(
+    app: Application, held: Transacting
+) -> None:
     """Nobody knows whether LEFT has taken it. RIGHT commits it, once; LEFT's own is skipped."""
-    transact(app, 1)
-    app.consume(2, commit="batch")
-    held = Transacting(app, "held")
-    held.producer.init_transactions(30)
-    app.wait_flowing()
+    at_work(app, 1)
     wait_copied(app)
     assert held.transaction(3)
-    held.begin()
-    for _ in range(20):
-        held.send()
-    assert held.producer.flush(10) == 0
+    leave_open(held)
     app.lab.pause("LEFT")
     committing = threading.Thread(target=held.commit)
     try:
@@ -203,7 +182,6 @@ def test_left_falls_silent_and_is_killed_while_a_commit_is_under_way(app: Applic
         work_on(0.7)
     finally:
         app.lab.start("LEFT")
-    switched(app.switch("LEFT", retry_s=120))
+    come_back(app)
     assert held.transaction(5)
-    held.producer.close()
     complete(app)

@@ -4,29 +4,27 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from application import Application, tool
-from disaster import complete, give_up_left, rejoin, switched, work_on, work_on_up_to
+from disaster import (
+    complete,
+    give_up_left,
+    leave_a_tail,
+    rejoin,
+    switched,
+    work_on,
+    work_on_up_to,
+)
 
 from clientlib.protocol.state import merge
 from failover.core.result import ExitCode
 from failover.engine import connect
-from failover.lab.lab import Lab
 from failover.lab.processes import wait_until
 
 log = logging.getLogger("tests.unplanned")
 
 ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "2"))
-
-
-@pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path)
-    yield found
-    found.close()
 
 
 @pytest.mark.timeout(120 + 60 * ROUNDS)
@@ -73,25 +71,12 @@ def test_consumers_are_killed_together_with_left_and_others_start_afresh(app: Ap
     assert verdict.repeated + verdict.repeats_allowed <= 300 * 3, verdict.to_json()
 
 
-def test_a_producer_is_killed_too_and_its_last_records_are_late_not_lost(app: Application) -> None:
+def test_a_producer_is_killed_too_and_its_last_records_are_late_not_lost(
+    app: Application, chance: random.Random
+) -> None:
     app.produce(1, rate=200)
-    sender = app.produce_apart(rate=400)
     app.consume(2, commit="batch")
-    wait_until(lambda: sender.acknowledged() > 400, timeout_s=60, what="the sender is not heard")
-    app.wait_flowing()
-    app.lab.pause("mm2")  # so that there is a tail for certain
-    work_on(1.0)
-    try:
-        app.lab.kill("LEFT")
-        sender.signal(signal.SIGKILL)
-        app.lab.resume_process("mm2")
-        switched(app.emergency("RIGHT"))
-    finally:
-        app.lab.start("LEFT")
-    back = rejoin(app)
-    assert (back.exit_code, back.changed) == (ExitCode.OK, True), back
-    log.info("rejoined: %s", back.message)
-    assert back.measured["late"] > 0, back
+    back = leave_a_tail(app, chance)
     assert back.measured["replayed"] > 0, back
     assert not rejoin(app).changed
     switched(app.switch("LEFT", retry_s=120))

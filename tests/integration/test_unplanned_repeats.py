@@ -1,8 +1,6 @@
 """Unplanned switches to copies that repeat records, on real Kafka: the original is gone."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from application import Application
@@ -12,17 +10,14 @@ from repeating import kill_between_flushes, skipped, wait_repeated
 
 from clientlib.protocol.errors import RemoteError
 from failover.engine import connect
-from failover.lab.lab import Lab
 
 SMALL_STEPS = {"LEFT.consumer.max.poll.records": "20"}
 """So that MirrorMaker 2 can be met while it sends again what it had sent."""
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> Iterator[Application]:
-    found = Application(lab, tmp_path, partitions=3)
-    yield found
-    found.close()
+def partitions() -> int:
+    return 3
 
 
 def test_an_unplanned_switch_skips_what_a_killed_mirrormaker_has_sent_again(

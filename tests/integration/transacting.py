@@ -17,7 +17,7 @@ from failover.checkers import Aborted, Acked, Sent
 class Transacting(threading.Thread):
     """Transactions of random size, one after the other; every fifth is aborted.
 
-    With ``by_hand`` it is not started: the test calls `begin`, `send`, `commit`, `abort`.
+    One that is not started is the test's own to `begin`, `send`, `commit` and `abort`.
     """
 
     def __init__(self, app: Application, name: str, rate: float = 200, most: int = 20) -> None:

@@ -117,7 +117,8 @@ class ProducerApp:
             patch.object(module, "Registry", registry),
         ):
             producer = SimProducer(self, {"failover.config": CONFIG, "failover.ttl.ms": 10_000})
-        producer._options = replace(producer._options, ident=name)
+        agent = producer._agent
+        agent._options = replace(agent._options, ident=name)
         with patch.object(copies_module, "LogReader", lambda _: SimLogs(world, self.process)):
             for source, standby in permutations(world.clusters, 2):
                 producer._rescuer._probe(source, standby)  # each reads by this process's network
@@ -143,12 +144,7 @@ class ProducerApp:
                 self.world.events.append(
                     EpochSeen(self.process.name, *state.epoch, self.world.stamp)
                 )
-            self.producer._step()
-            self.producer._rescuer.gather()
-            self.producer._finish_replay()
-            for alias, handle in self.producer._handles.items():
-                if alias != self.producer._target:
-                    handle.poll(0)
+            self.producer._agent.turn()
         except Killed:
             return
         finally:
@@ -156,15 +152,15 @@ class ProducerApp:
 
     def _confirm(self) -> None:
         producer = self.producer
-        target = producer._target
-        writes = bool(target) and producer._session.stage is Stage.OPEN
+        target = producer._intake.target
+        writes = bool(target) and producer._agent.session.stage is Stage.OPEN
         if writes and not self.watch.deaf_to(self.world.other(target)):
             producer._rescuer.confirm(target)
         self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:
         if self.watch.view().state is not None:
-            self.producer._register(alias)
+            self.producer._agent.register(alias)
         self.sim.after(0.4, lambda: self._stay(alias), self.process, main=False)
 
     def stall(self, seconds: float) -> None:

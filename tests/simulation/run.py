@@ -11,7 +11,9 @@ from unittest.mock import patch
 
 from clientlib import producer as producer_module
 from clientlib.io import fast_path as fast_path_module
+from clientlib.io import intake as intake_module
 from clientlib.io import registry as registry_module
+from clientlib.io import reports as reports_module
 from clientlib.io import rescue as rescue_module
 from failover.checkers import Committed, Expected, History, Verdict, judge
 from tests.simulation.clock import Process, Scheduler, SimClock, StuckError
@@ -235,12 +237,13 @@ def _first_vectors(
 
 @contextmanager
 def virtual_time(run: Run) -> Iterator[None]:
-    """Let the two shells that read the clock themselves read the virtual one."""
+    """Let the shells that read the clock themselves read the virtual one."""
     clock = SimClock(run.sim, Process("clock"))
     with ExitStack() as stack:
-        for module in (registry_module, producer_module, rescue_module):
+        shells = (registry_module, producer_module, intake_module, reports_module, rescue_module)
+        for module in shells:
             stack.enter_context(patch.object(module, "time", clock))
-        for module in (producer_module, fast_path_module):
+        for module in (intake_module, fast_path_module):
             stack.enter_context(patch.object(module, "monotonic", clock.now))
         stack.enter_context(patch.object(producer_module, "Producer", handle_of))
         yield

@@ -18,6 +18,7 @@ from failover.core.result import Finding, SwitchRequest
 from failover.core.snapshot import ClusterSnapshot, Commit, Snapshot, TopicInfo
 from failover.engine import Orchestrator
 from failover.io.ports import NewTopic, Outcome, Ports, Record, Records, Status, Window
+from failover.survey import Survey
 
 T = TypeVar("T")
 SCOPE = "default"
@@ -54,6 +55,9 @@ class Cluster:
 
 class World:
     """Everything that outlives the tool."""
+
+    settings = SETTINGS
+    survey: type[Survey] | None = None
 
     def __init__(self, topics: Mapping[str, int]) -> None:
         self.clusters = {LEFT: Cluster(), RIGHT: Cluster()}
@@ -121,17 +125,24 @@ class World:
         if not self.copying:
             return
         for source, target in ((LEFT, RIGHT), (RIGHT, LEFT)):
-            here, there = self.clusters[source], self.clusters[target]
-            if not here.up:
+            self.flow(source, target, most=most)
+
+    def flow(self, source: str, target: str, lag: int = 0, most: int = 1 << 30) -> None:
+        """Copy from one cluster to another, but for the newest records of each partition.
+
+        At most so many of each; what MM2 has sent twice is there once more.
+        """
+        here, there = self.clusters[source], self.clusters[target]
+        if not here.up:
+            return
+        for name, log in list(here.logs.items()):
+            if "." in name:
                 continue
-            for name, log in list(here.logs.items()):
-                if "." in name:
-                    continue
-                copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
-                for number, (ours, theirs) in enumerate(zip(log, copy, strict=True)):
-                    at = len(theirs) - self.again.get((source, name, number), 0)
-                    for record in ours[at : at + most]:
-                        theirs.append(replace(record, offset=len(theirs)))
+            copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
+            for number, (ours, theirs) in enumerate(zip(log, copy, strict=True)):
+                at = len(theirs) - self.again.get((source, name, number), 0)
+                for record in ours[at : max(at, min(at + most, len(ours) - lag))]:
+                    theirs.append(replace(record, offset=len(theirs)))
 
     def merged(self) -> View:
         return merge(cluster.view() for cluster in self.clusters.values())
@@ -185,14 +196,18 @@ class World:
         """Return a new process of the tool."""
         ports = Ports(Store(self), Admin(self), Reader(self), Clock(self))
         return Orchestrator(
-            SETTINGS,
+            self.settings,
             SCOPE,
             ports,
             observe=self.observe,
-            preflight=lambda snapshot, request: self.findings,
+            preflight=self.preflight,
+            survey=self.survey,
             on_progress=lambda progress: self.steps.append(progress.step.name),
             new_id=lambda now_ms: f"run-{now_ms:012d}-{self.calls:05d}",
         )
+
+    def preflight(self, snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
+        return self.findings
 
     def request(self, to: str, **more: object) -> SwitchRequest:
         return replace(SwitchRequest(SCOPE, to, timeout_s=2.0), **more)

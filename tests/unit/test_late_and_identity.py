@@ -85,7 +85,7 @@ def test_with_identity_by_header_equal_records_differ() -> None:
     ) as producer:
         producer.produce("T", b"same", b"key", timestamp=1)
         producer.produce("T", b"same", b"key", timestamp=1, headers={"mine": b"1"})
-        (first, _), (second, _) = producer._waiting
+        (first, _), (second, _) = producer._intake.waiting
         names = [[name for name, _ in one.headers] for one in (first, second)]
         assert names == [["failover.id"], ["mine", "failover.id"]]
         assert first.headers[-1] != second.headers[-1]

@@ -1,7 +1,6 @@
 """Three clusters in memory, a mirror from each to each, and an orchestrator that surveys them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from clientlib.protocol.state import State
 from clientlib.protocol.types import Epoch
@@ -10,20 +9,8 @@ from failover.core.result import Finding, SwitchRequest
 from failover.core.rules.case import case
 from failover.core.rules.survivors import RULES
 from failover.core.snapshot import Snapshot
-from failover.engine import Orchestrator
-from failover.io.ports import Ports
 from failover.survey import Survey
-from tests.unit.switch_world import (
-    LEFT,
-    RIGHT,
-    SCOPE,
-    Admin,
-    Clock,
-    Cluster,
-    Reader,
-    Store,
-    World,
-)
+from tests.unit.switch_world import LEFT, RIGHT, SCOPE, Cluster, World
 
 THIRD = "THIRD"
 ALIASES = (LEFT, RIGHT, THIRD)
@@ -38,6 +25,9 @@ SETTINGS = parse(
 
 class ThreeWorld(World):
     """As `World`, with THIRD. ``behind``: records that a flow (source, target) does not copy."""
+
+    settings = SETTINGS
+    survey = Survey
 
     def __init__(self, topics: Mapping[str, int]) -> None:
         super().__init__(topics)
@@ -65,32 +55,9 @@ class ThreeWorld(World):
             for target in ALIASES:
                 up = self.clusters[source].up and self.clusters[target].up
                 if source != target and up:
-                    self._flow(source, target)
+                    self.flow(source, target, self.behind.get((source, target), 0))
 
-    def _flow(self, source: str, target: str) -> None:
-        lag = self.behind.get((source, target), 0)
-        here, there = self.clusters[source], self.clusters[target]
-        for name, log in list(here.logs.items()):
-            if "." in name:
-                continue
-            copy = there.logs.setdefault(f"{source}.{name}", [[] for _ in log])
-            for ours, theirs in zip(log, copy, strict=True):
-                for record in ours[len(theirs) : max(len(theirs), len(ours) - lag)]:
-                    theirs.append(replace(record, offset=len(theirs)))
-
-    def orchestrator(self) -> Orchestrator:
-        ports = Ports(Store(self), Admin(self), Reader(self), Clock(self))
-        return Orchestrator(
-            SETTINGS,
-            SCOPE,
-            ports,
-            observe=self.observe,
-            survey=Survey,
-            preflight=_survivors,
-            new_id=lambda now_ms: f"run-{now_ms:012d}-{self.calls:05d}",
-        )
-
-
-def _survivors(snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
-    facts = case(snapshot, SETTINGS, request)
-    return tuple(finding for rule in RULES for finding in rule(facts))
+    def preflight(self, snapshot: Snapshot, request: SwitchRequest) -> tuple[Finding, ...]:
+        """Find what the rules about survivors find."""
+        facts = case(snapshot, SETTINGS, request)
+        return tuple(finding for rule in RULES for finding in rule(facts))

@@ -1,0 +1,66 @@
+"""One client's producers, one for each cluster."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from confluent_kafka import KafkaException, Producer
+
+from clientlib.protocol.types import ClusterAlias
+
+
+class Handles:
+    """``make`` gives the handle of a cluster, also one in place of another.
+
+    A handle of a ``transactional`` producer may be given up by librdkafka; it is the transactions'
+    business to say so, since it may be made anew.
+    """
+
+    def __init__(
+        self,
+        aliases: Iterable[ClusterAlias],
+        make: Callable[[ClusterAlias], Producer],
+        *,
+        transactional: bool,
+    ) -> None:
+        self._make, self._transactional = make, transactional
+        self._by = {alias: make(alias) for alias in aliases}
+
+    def __iter__(self) -> Iterator[Producer]:
+        return iter(self._by.values())
+
+    def of(self, cluster: ClusterAlias) -> Producer:
+        """Return the handle of a cluster."""
+        return self._by[cluster]
+
+    def polled(self, cluster: ClusterAlias, wait: float) -> int:
+        """Serve what a cluster has reported; returns how much."""
+        try:
+            return self._by[cluster].poll(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+            return 0
+
+    def serve_standbys(self, target: ClusterAlias) -> None:
+        """Serve the events of the clusters that are not written to."""
+        for alias in self._by:
+            if alias != target:
+                self.polled(alias, 0)
+
+    def flushed(self, cluster: ClusterAlias, wait: float) -> None:
+        """Wait for what was handed over to a cluster."""
+        try:
+            self._by[cluster].flush(wait)
+        except KafkaException as error:
+            self._check_given_up(error)
+
+    def _check_given_up(self, error: KafkaException) -> None:
+        if not self._transactional or not error.args[0].fatal():
+            raise error
+
+    def renew(self, cluster: ClusterAlias) -> None:
+        """Make a cluster's handle anew; what was on its way is reported, or taken back."""
+        handle = self._by[cluster]
+        handle.purge()
+        while len(handle):
+            self.polled(cluster, 0.01)
+        # what it may still have on the wire goes with it
+        self._by[cluster] = self._make(cluster)
