@@ -102,13 +102,13 @@ class Disasters:
             return
         if world.moving:
             world.count("disasters in the middle of a switch")
-        self.happened = True
         if disaster.rewinds:
             self.before()
         world.sim.after(_REWIND_S if disaster.rewinds else 0.0, self._fall)
 
     def _fall(self) -> None:
         world, disaster = self._world, self._disaster
+        self.happened = True
         active = world.state().active
         alias = active if disaster.active else world.other(active)
         cluster = world.clusters[alias]
