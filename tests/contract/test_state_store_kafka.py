@@ -117,7 +117,7 @@ def test_a_marks_owner_is_not_fenced_by_our_own_recovery(settings: Settings) -> 
 def test_an_unreachable_cluster_is_left_out(settings: Settings) -> None:
     right = replace(settings.clusters["RIGHT"], client={"bootstrap.servers": "127.0.0.1:1"})
     broken = replace(settings, clusters={**settings.clusters, "RIGHT": right})
-    store = KafkaStateStore(broken, SCOPE, timeout_s=2.0)
+    store = KafkaStateStore(broken, SCOPE, timeout_s=5.0)
     assert set(store.views()) == {"LEFT"}
     outcomes = store.acquire(BOTH)
     assert outcomes["LEFT"].done
