@@ -212,6 +212,7 @@ def settle(
         ledger.skipped(partition, source, origin),
         ledger.skipped(partition, target, origin),
     )
+    aligned = _from_home if source == origin else NeedsAlignment
     pairs = zip(ledger.ranges(partition, source), ledger.ranges(partition, target), strict=True)
     for here, other in pairs:
         if here.epoch.cluster != origin:
@@ -222,24 +223,25 @@ def settle(
         if at <= here.start:
             return Settled(other.start)
         if here.end is None or other.end is None:
-            return _aligned(at, (here.start, None), (other.start, None), skips)
+            return aligned(at, (here.start, None), (other.start, None), skips)
         if at < here.end:
-            return _aligned(at, (here.start, here.end), (other.start, other.end), skips)
+            return aligned(at, (here.start, here.end), (other.start, other.end), skips)
         begin, there = here.end, other.end
     if at == begin:
         return Settled(there)
-    return _aligned(at, (begin, None), (there, None), skips)
+    return aligned(at, (begin, None), (there, None), skips)
 
 
-def _aligned(
+def _from_home(
     at: Offset,
     source: tuple[Offset, Offset | None],
     target: tuple[Offset, Offset | None],
     skips: tuple[Skip, Skip],
 ) -> NeedsAlignment:
-    """Return what is to be aligned; what only the source skips stands in the target like all else.
+    """Return what is to be aligned; what only its home skips stands in the copy like all else.
 
-    Where the two logs have gaps of their own nobody could say by offsets where that is.
+    Where the two logs have gaps of their own nobody could say by offsets where that is. What only a
+    copy skips is what MM2 has sent twice.
     """
     ours, theirs = clip(skips[0], *source), clip(skips[1], *target)
     matched = sum(end - first for first, end in theirs) >= sum(end - first for first, end in ours)

@@ -102,3 +102,6 @@ def test_what_only_the_source_skips_is_looked_for_in_the_copy_like_everything_el
     known = Ledger(epochs, {1: ClosedEpoch(epochs[0], ends, both)})
     task = settle(known, 0, origin=L, at=85, source=L, target=R)
     assert task == NeedsAlignment(85, (0, 196), (0, 221), (((40, 85),), ((47, 98),)))
+    back = Ledger(epochs, {1: ClosedEpoch(epochs[0], ends, {R: {0: ((47, 72),)}})})
+    task = settle(back, 0, origin=L, at=98, source=R, target=L)
+    assert task == NeedsAlignment(98, (0, 221), (0, 196), (((47, 72),), ())), "sent twice"
