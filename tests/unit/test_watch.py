@@ -85,6 +85,15 @@ def test_after_a_stop_a_cluster_is_not_believed_before_the_others_are_heard(
     assert watch.fresh("LEFT")
 
 
+def test_a_client_that_begins_waits_for_no_second_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters are asked in turn: the other one's first answer is a little older."""
+    begun = Begun(monkeypatch)
+    watch, feeds = begun.watch, begun.watch._feeds
+    watch._confirmed(feeds["RIGHT"], 0, begun.now - 0.01)
+    watch._confirmed(feeds["LEFT"], 0, begun.now)
+    assert watch.fresh("LEFT")
+
+
 def test_after_a_stop_a_cluster_that_does_not_answer_is_not_waited_for_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
