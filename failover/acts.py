@@ -151,14 +151,17 @@ class Acts:
             self._noted = True
             self._store.clients(self._reach(run))  # connected before writes close
         event = self._preparation.look(run, self._known, self._views)
-        if isinstance(event, Prepared) and run.request.emergency:
-            prepared = replace(run, topics=event.topics, owed=event.owed)
-            ends, _ = self._still_since(prepared)
-            self._repeats.look(prepared, with_owed(self._known, prepared), ends)
-        elif isinstance(event, Prepared):
-            prepared = replace(run, topics=event.topics, owed=event.owed)
-            self._copy_watch(prepared).look_ahead()
+        if isinstance(event, Prepared):
+            self._look_ahead(replace(run, topics=event.topics, owed=event.owed))
         return event
+
+    def _look_ahead(self, run: Run) -> None:
+        """Look at the copies before anything waits for what is found there."""
+        if not run.request.emergency:
+            self._copy_watch(run).look_ahead()
+            return
+        ends, _ = self._still_since(run)
+        self._repeats.look(run, with_owed(self._known, run), ends)
 
     # -- closed: every millisecond counts --------------------------------------------------------
 
@@ -196,11 +199,7 @@ class Acts:
 
     def _still_since(self, run: Run) -> tuple[dict[Partition, Offset], int]:
         """Return where the copies end, and since when they have ended there."""
-        parts = {
-            self._copy_of(run, Partition(topic, number)): Partition(topic, number)
-            for topic, count in run.topics.items()
-            for number in range(count)
-        }
+        parts = {self._copy_of(run, part): part for part in publish.partitions(run.topics)}
         found = self._admin.ends(run.target, list(parts))
         ends = {parts[copy]: end for copy, end in found.items()}
         if ends != self._still[0]:
@@ -231,7 +230,7 @@ class Acts:
         unknown = self._preparation.unprepared(run)
         if unknown:
             return EndsGrew(unknown)
-        parts = [Partition(t, number) for t, count in run.topics.items() for number in range(count)]
+        parts = publish.partitions(run.topics)
         ends, hanging = settled_ends(self._admin, run.source, parts)
         if hanging:
             return Pending(tuple(f"{log}: a transaction is open" for log in hanging))
@@ -401,11 +400,6 @@ class Acts:
         self._suspect.add(alias)
         self._reacquire()
         return None if alias in self._suspect else self._store.views([alias]).get(alias)
-
-    def _source_ends(self, run: Run) -> dict[Partition, Offset]:
-        """Return the end of T[p] for every logical partition (at home it has its own name)."""
-        parts = [Partition(t, number) for t, count in run.topics.items() for number in range(count)]
-        return dict(self._admin.ends(run.source, parts))
 
     def _growth(self, run: Run) -> tuple[Growth, ...]:
         now = self._admin.ends(run.source, list(run.ends))

@@ -210,8 +210,7 @@ class Repeats:
 
     @staticmethod
     def _unfinished(run: Run, known: View) -> bool:
-        parts = (Partition(topic, n) for topic, count in run.topics.items() for n in range(count))
-        return any(_begin(run, known, part)[2] for part in parts)
+        return any(_begin(run, known, part)[2] for part in publish.partitions(run.topics))
 
     def _copy(self, run: Run, part: Partition) -> Partition:
         return Partition(self._naming.log_name(run.source, part.topic, run.target), part.number)

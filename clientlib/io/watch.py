@@ -89,10 +89,11 @@ class StateWatch:
         feed, now = self._feeds[cluster], time.monotonic()
         if self.too_new or now - feed.confirmed >= FRESH_S:
             return False
+        if now - feed.since >= HEAR_S:
+            return True
         # a moment before counts: clusters are asked in turn, and a stop is longer than that
         asked = feed.since - 2 * _ASK_S
-        heard = all(other.confirmed > asked for other in self._feeds.values())
-        return heard or now - feed.since >= HEAR_S
+        return all(other.confirmed > asked for other in self._feeds.values())
 
     def confirmed_after(self, cluster: ClusterAlias, instant: float) -> bool:
         """Say whether everything written on this cluster by ``instant`` (monotonic) was read."""

@@ -64,8 +64,12 @@ def starts(
 
     It is the end of the last epoch of the same origin, 0 before the first.
     """
-    parts = (Partition(topic, number) for topic, n in topics.items() for number in range(n))
-    return {part: start(base, part, known, cluster) for part in parts}
+    return {part: start(base, part, known, cluster) for part in partitions(topics)}
+
+
+def partitions(topics: Mapping[str, int]) -> list[Partition]:
+    """Return the logical partitions of topics, by how many each has."""
+    return [Partition(topic, number) for topic, n in topics.items() for number in range(n)]
 
 
 def start(base: State, part: Partition, known: View, cluster: ClusterAlias) -> Offset:

@@ -252,12 +252,11 @@ class World:
 
         After that nobody judges how often it comes: what was committed before does not say it.
         """
-        for known in (self.owed, self.optional):
-            if (group, value) in known:
-                self.owed.discard((group, value))
-                self.optional.add((group, value))
-                return True
-        return False
+        record = group, value
+        if record in self.owed:
+            self.owed.remove(record)
+            self.optional.add(record)
+        return record in self.optional
 
     def delivered(self, group: str, message: FakeMessage) -> None:
         """An application got a record."""

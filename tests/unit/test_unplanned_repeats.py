@@ -96,23 +96,29 @@ def test_what_comes_again_while_the_run_waits_for_the_mirror_is_found_too() -> N
     assert span[1] == len(world.clusters[RIGHT].logs["LEFT.T1"][0]) > 85
 
 
+class Counting(Reader):
+    """Notes which topics are read, as often as they are."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.topics: list[str] = []
+
+    def read(
+        self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
+    ) -> Mapping[Partition, Records]:
+        self.topics.extend(part.topic for part in windows)
+        return super().read(alias, windows, committed=committed)
+
+
 def test_where_it_was_not_killed_one_read_is_all_that_it_costs() -> None:
     world = lively()
     write(world, 60)
     world.task(RIGHT, LEFT, "UNASSIGNED", 1)  # a new topic: the task is given back
     world.task(RIGHT, LEFT, "RUNNING", 2)
     world.clusters[LEFT].up = False
-    read: list[str] = []
-
-    class Counting(Reader):
-        def read(
-            self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
-        ) -> Mapping[Partition, Records]:
-            read.extend(part.topic for part in windows)
-            return super().read(alias, windows, committed=committed)
-
-    result = switched_with(world, Counting(world))
-    assert (result.exit_code, result.warnings, read) == (ExitCode.OK, (), [STATUS])
+    reader = Counting(world)
+    result = switched_with(world, reader)
+    assert (result.exit_code, result.warnings, reader.topics) == (ExitCode.OK, (), [STATUS])
     assert skips(world) == {}
     assert "twice" not in result.message
 
@@ -324,14 +330,6 @@ def test_a_kill_of_an_epoch_that_is_closed_costs_nothing_in_the_next() -> None:
         world.now_ms += 60_000
     write(world, 20)
     world.clusters[LEFT].up = False
-    read: list[str] = []
-
-    class Counting(Reader):
-        def read(
-            self, alias: str, windows: Mapping[Partition, Window], *, committed: bool = False
-        ) -> Mapping[Partition, Records]:
-            read.extend(part.topic for part in windows)
-            return super().read(alias, windows, committed=committed)
-
-    assert switched_with(world, Counting(world)).exit_code is ExitCode.OK
-    assert read == [STATUS]
+    reader = Counting(world)
+    assert switched_with(world, reader).exit_code is ExitCode.OK
+    assert reader.topics == [STATUS]
