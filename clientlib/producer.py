@@ -193,10 +193,8 @@ class FailoverProducer(Producer):
         while True:
             left = max(0.0, deadline - time.monotonic())
             if intake.target:
-                reports.cluster = intake.target
                 wait = 0 if served else min(left, _POLL_SLICE_S)
-                with reports.serving:
-                    served += self._handles.polled(intake.target, wait) if intake.target else 0
+                served += reports.take(lambda: intake.target, self._handles.polled, wait)
             else:
                 time.sleep(min(left, _TICK_S))
             served += reports.serve()
@@ -221,10 +219,8 @@ class FailoverProducer(Producer):
             reports.serve()
             left = max(0.0, deadline - time.monotonic())
             if intake.target and len(self._handles.of(intake.target)):
-                reports.cluster = intake.target
-                with reports.serving:
-                    if intake.target:
-                        self._handles.flushed(intake.target, min(left, _POLL_SLICE_S))
+                wait = min(left, _POLL_SLICE_S)
+                reports.take(lambda: intake.target, self._handles.flushed, wait)
             elif left > 0 and len(self):
                 time.sleep(min(left, 0.005))
             remaining = len(self)

@@ -45,12 +45,13 @@ class Handles:
             if alias != target:
                 self.polled(alias, 0)
 
-    def flushed(self, cluster: ClusterAlias, wait: float) -> None:
-        """Wait for what was handed over to a cluster."""
+    def flushed(self, cluster: ClusterAlias, wait: float) -> int:
+        """Wait for what was handed over to a cluster; returns how much is left."""
         try:
-            self._by[cluster].flush(wait)
+            return self._by[cluster].flush(wait)
         except KafkaException as error:
             self._check_given_up(error)
+            return 0
 
     def _check_given_up(self, error: KafkaException) -> None:
         if not self._transactional or not error.args[0].fatal():

@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,6 +130,24 @@ class Reports:
             value, key = checked(record.value), checked(record.key)
             message = Message(topic=record.topic, value=value, key=key, error=error)
             self.hold(cluster, report, error, message)
+
+    def take(
+        self,
+        target: Callable[[], ClusterAlias],
+        served: Callable[[ClusterAlias, float], int],
+        wait: float,
+    ) -> int:
+        """Have the cluster that is written to report; returns what ``served`` does, or 0.
+
+        It is asked for once, by whoever may take reports: it can change while that is waited for,
+        and what it reports would be told as another cluster's.
+        """
+        with self.serving:
+            cluster = target()
+            if not cluster:
+                return 0
+            self.cluster = cluster
+            return served(cluster, wait)
 
     def told_of(self, cluster: ClusterAlias) -> None:
         """Note whose reports are told from now on."""

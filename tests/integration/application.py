@@ -174,10 +174,11 @@ class Consuming(threading.Thread):
             else:
                 message = self.consumer.poll(0.1)
                 messages = [] if message is None else [message]
+            handed = time.monotonic()  # before work in which the process may be stopped
             for message in messages:
-                self._process(message)
+                self._process(message, handed)
 
-    def _process(self, message: Any) -> None:
+    def _process(self, message: Any, handed: float) -> None:
         if message.error() is not None:
             if message.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return  # subscribed to a topic that comes later
@@ -191,7 +192,7 @@ class Consuming(threading.Thread):
             Delivered(
                 self.name, self.group, producer, int(seq), topic,
                 place.read_on if place else None, partition, offset,
-                message.key().decode(), time.monotonic(),
+                message.key().decode(), handed,
             )
         )  # fmt: skip
         if place is not None and place.late:
@@ -260,6 +261,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:  # its threads run on until each of them has seen the signal
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
         if number in {signal.SIGSTOP, signal.SIGCONT}:
             stalled = ConsumerStalled(self.name, self.group, time.monotonic())
             self.app.journal.write(stalled)

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from application import Application
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 from disaster import ask_for, give_up_left, rejoin, switched
 
 from failover.core.result import ExitCode, RunResult
@@ -61,20 +62,40 @@ def test_a_topic_that_is_empty_or_holds_fewer_or_more_other_records_is_diverged(
     failback_is_refused(app)
 
 
-def cut(directory: Path) -> int:
-    """Cut the second half off the last segment of a log, as a disk that lost writes does.
+def segment_of(log: Path) -> Path:
+    return max(log.glob("*.log"))
+
+
+def copied_bytes(app: Application, log: Path) -> int:
+    """Return a size of the log of which RIGHT has certainly copied every record."""
+    number = int(log.name.rpartition("-")[2])
+    size = segment_of(log).stat().st_size
+    end = end_of(app, "LEFT", app.topic, number)
+    wait_until(
+        lambda: end_of(app, "RIGHT", f"LEFT.{app.topic}", number) >= end,
+        timeout_s=60,
+        what="RIGHT has not copied the log",
+    )
+    return size
+
+
+def end_of(app: Application, alias: str, topic: str, partition: int) -> int:
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest()}
+    (answer,) = app.admins[alias].list_offsets(asked).values()
+    return int(answer.result(10).offset)
+
+
+def cut(directory: Path, kept: int) -> None:
+    """Cut all but so many bytes off the last segment of a log, as a disk that lost writes does.
 
     What the broker had derived from the log goes too, so that it recovers from what is left.
     """
-    segment = max(directory.glob("*.log"))
-    kept = segment.stat().st_size // 2
-    with segment.open("r+b") as file:
+    with segment_of(directory).open("r+b") as file:
         file.truncate(kept)
     for derived in (*directory.glob("*.index"), *directory.glob("*.timeindex")):
         derived.unlink()
     for snapshot in directory.glob("*.snapshot"):
         snapshot.unlink()
-    return kept
 
 
 def test_a_log_whose_tail_the_disk_has_lost_is_diverged_until_the_disk_is_restored(
@@ -85,10 +106,12 @@ def test_a_log_whose_tail_the_disk_has_lost_is_diverged_until_the_disk_is_restor
     app.wait_flowing()
     saved = app.directory / "saved"
     log = app.lab.directory / "LEFT" / "data" / f"{app.topic}-{chance.randrange(app.partitions)}"
+    copied = copied_bytes(app, log)
+    assert copied > 0
     try:
         give_up_left(app, chance)
         shutil.copytree(log, saved)
-        assert cut(log) > 0
+        cut(log, copied // 2)
     finally:
         app.lab.start("LEFT")
     back = rejoin(app)
