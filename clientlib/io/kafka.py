@@ -103,7 +103,8 @@ def helper_conf(cluster: Cluster, what: str, **extra: Any) -> dict[str, Any]:
         "client.id": f"failover-{what}",
         "error_cb": Quiet(cluster.alias, what),
         "logger": library_log(what),
-        "reconnect.backoff.ms": 20,
+        # not the first one too: with 20 ms there a dead cluster costs each handle 15 new threads a
+        # second, since librdkafka begins anew with its bootstrap servers whenever all are down
         "reconnect.backoff.max.ms": 500,
         **extra,
     }

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clientlib import FailoverConsumer, FailoverProducer
 from clientlib.settings import Settings, load
@@ -410,6 +410,23 @@ class Application:
             timeout_s=timeout_s,
             what="members are still moving",
         )
+
+    def ends(self, alias: str, topic: str) -> dict[int, int]:
+        """Return the end of each partition of a physical topic."""
+        asked = {TopicPartition(topic, n): OffsetSpec.latest() for n in range(self.partitions)}
+        found = self.admins[alias].list_offsets(asked)
+        return {tp.partition: one.result(10).offset for tp, one in found.items()}
+
+    def wait_copied(self, timeout_s: float = 60) -> None:
+        """Wait until the standby has what the active cluster holds now of each partition."""
+        (standby,) = (alias for alias in self.lab.aliases if alias != self.active)
+        wanted, copy = self.ends(self.active, self.topic), f"{self.active}.{self.topic}"
+
+        def copied() -> bool:
+            known = copy in self.admins[standby].list_topics(timeout=10).topics
+            return known and all(e >= wanted[n] for n, e in self.ends(standby, copy).items())
+
+        wait_until(copied, timeout_s=timeout_s, what=f"{copy} on {standby} is behind")
 
     def living(self) -> list[Consuming]:
         return [c for c in self.consumers if c.is_alive() and not c.stopping.is_set()]
