@@ -27,7 +27,7 @@ from failover.lab.lab import Lab
 
 LEFT, RIGHT = "LEFT", "RIGHT"
 _FLOW_S = 60.0
-_READY_S = 60.0
+_READY_S = 120.0  # a member that was left behind on a killed cluster stays there for 45 s
 _DRAIN_S = 60.0
 _LAG_S = 0.3
 
