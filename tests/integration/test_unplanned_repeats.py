@@ -84,6 +84,7 @@ def test_left_is_lost_while_mirrormaker_sends_again(app: Application) -> None:
     app.consume(2, commit="batch")
     app.wait_flowing()
     lagging = app.consume(1, group="lagging", commit="batch", delay=0.01)
+    app.wait_copied()  # who is far behind has sent little since its last flush
     try:
         kill_between_flushes(app, "LEFT", "RIGHT", seconds=4.0, start=False)
         app.lab.override_mm2(SMALL_STEPS)
