@@ -47,11 +47,12 @@ class Handles:
 
     def flushed(self, cluster: ClusterAlias, wait: float) -> int:
         """Wait for what was handed over to a cluster; returns how much is left."""
+        handle = self._by[cluster]
         try:
-            return self._by[cluster].flush(wait)
+            handle.flush(wait)
         except KafkaException as error:
             self._check_given_up(error)
-            return 0
+        return len(handle)
 
     def _check_given_up(self, error: KafkaException) -> None:
         if not self._transactional or not error.args[0].fatal():

@@ -16,14 +16,14 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 def everything(app: Application) -> dict[str, Any]:
     """Return records of control topics, settings of topics and offsets of groups, by cluster.
 
-    Copies are left out: MirrorMaker 2 writes them, and may still be at it.
+    Copies of control topics are left out: MirrorMaker 2 writes them, and may still be at it.
     """
     return {alias: _cluster(app, alias) for alias in app.lab.aliases}
 
 
 def _cluster(app: Application, alias: str) -> dict[str, Any]:
     admin = app.admins[alias]
-    copies = tuple(f"{other}." for other in app.lab.aliases)
+    copies = tuple(f"{other}.fo-{app.tag}" for other in app.lab.aliases)
     listed = admin.list_topics(timeout=10).topics.items()
     topics = {n: t for n, t in listed if app.tag in n and not n.startswith(copies)}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]

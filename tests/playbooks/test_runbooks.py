@@ -68,6 +68,7 @@ def test_check_mode_shows_the_plan_and_leaves_every_byte_as_it_is(
         quiet.consume(1, commit="batch")
         quiet.wait_flowing()
         assert quiet.finish().ok
+        quiet.wait_copied()
         before = everything(quiet)
         assert before["LEFT"]["records"]
         assert before["LEFT"]["groups"]
