@@ -251,7 +251,7 @@ class FailoverProducer(Producer):
             handle.purge(in_queue, in_flight, blocking)
 
     def close(self, timeout: float = -1) -> Any:
-        """Flush, leave the registry, stop the threads."""
+        """Flush, leave the registry, stop the threads, end the connections."""
         if self._plain:
             return super().close()
         if self._intake.closed:
@@ -263,9 +263,15 @@ class FailoverProducer(Producer):
             self._intake.closed = True
             self._intake.shut()
         self._watch.unlisten(self._agent.wakeup.set)
-        self._threads.stop()
+        ended = self._threads.stop()
         give_back(self._options.failover, self._options.scope)
-        return len(self) == 0
+        left = len(self)
+        if ended and self._intake.over():
+            with self._reports.serving:  # nobody is inside a handle
+                self._handles.close()
+                if self._intake.target not in self._handles:
+                    self._intake.target = ""
+        return left == 0
 
     def __enter__(self) -> Self:
         return self

@@ -2,18 +2,27 @@
 
 Every record that an application produces goes through here, and a lock with attribute look-ups
 around it costs more than all the rest of the wrapper (550 ns in all against 75). So the variables
-are a closure's, and instead of a lock the threads' stacks say whether one is still inside: whoever
-closes the path looks at them, once, and nobody who goes through it has to leave a trace.
+are a closure's, and instead of a lock there is the gate: each call that has found it open holds
+it until it ends, so it is gone when nobody is inside any more, which a weak reference tells.
 """
 
-import sys
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from time import monotonic
-from types import FrameType, MethodType
+from types import MethodType
 from typing import Any
 
 Report = Callable[[Any, Any], None]
 Produce = Callable[..., None]
+
+
+class _Gate:
+    """What calls find open, and hold while they are inside."""
+
+    __slots__ = ("__weakref__", "direct")
+
+    def __init__(self, direct: Produce) -> None:
+        self.direct = direct
 
 
 class FastPath:
@@ -24,18 +33,26 @@ class FastPath:
     After `shut`, writing goes on until `over`.
     """
 
-    __slots__ = ("_set", "over", "produce")
+    __slots__ = ("_gates", "_set", "produce")
 
     def __init__(self, slowly: Produce) -> None:
-        self.produce, self._set, self.over = _fast_path(slowly)
+        self.produce, self._set = _fast_path(slowly)
+        self._gates: list[weakref.ref[_Gate]] = []
 
     def open(self, direct: Produce, until: float) -> None:
         """Let records through to ``direct`` until this time (`time.monotonic`)."""
-        self._set(direct=direct, until=until)
+        gate = _Gate(direct)
+        self._gates = [*self._held(), weakref.ref(gate)]
+        self._set(gate=gate, until=until)
 
     def shut(self) -> None:
         """Let nothing through any more; what is under way goes on until `over`."""
-        self._set(direct=None)
+        self._set(gate=None)
+
+    def over(self) -> bool:
+        """Tell whether the path is shut, and every call that had found it open has ended."""
+        self._gates = self._held()
+        return not self._gates
 
     def extend(self, until: float) -> None:
         """Set another time until which records may go through."""
@@ -45,9 +62,12 @@ class FastPath:
         """Say what to pass on as the callback where the application gives ``report``."""
         self._set(known=(report, deliver))
 
+    def _held(self) -> "list[weakref.ref[_Gate]]":
+        return [gate for gate in self._gates if gate() is not None]
 
-def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[[], bool]]:
-    direct: Produce | None = None
+
+def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None]]:
+    gate: _Gate | None = None
     until = 0.0
     known: tuple[Any, Any] = (slowly, None)  # nobody's callback
 
@@ -65,39 +85,25 @@ def _fast_path(slowly: Produce) -> tuple[Produce, Callable[..., None], Callable[
         given = callback or on_delivery
         known_report = given is report or (type(given) is MethodType and given == report)
         if known_report and headers is None and not timestamp:
-            through = direct
-            if through is not None and monotonic() < until:
-                through(topic, value, key, partition, deliver)
-                return
+            try:
+                found = gate
+                if found is not None and monotonic() < until:
+                    through = found.direct
+                    through(topic, value, key, partition, deliver)
+                    return
+            except BaseException:
+                found = None  # else an error that the application keeps would hold the gate
+                raise
+            found = None
         slowly(topic, value, key, partition, given, None, timestamp, headers)
 
     def change(**to: Any) -> None:
-        nonlocal direct, until, known
+        nonlocal gate, until, known
         if "until" in to:
             until = to["until"]
         if "known" in to:
             known = to["known"]
-        if "direct" in to:
-            direct = to["direct"]
+        if "gate" in to:
+            gate = to["gate"]
 
-    def over() -> bool:
-        """Tell whether every call that had found the path open has ended.
-
-        Threads take turns at calls, not between reading a variable and storing it: a call in whose
-        ``through`` nothing stands is going to find the path shut.
-        """
-        return not any(
-            frame.f_code is produce.__code__
-            and (found := frame.f_locals).get("through") is not None
-            and found["slowly"] is slowly  # else it is another producer's
-            for top in sys._current_frames().values()  # noqa: SLF001 - its public spelling
-            for frame in _stack(top)
-        )
-
-    return produce, change, over
-
-
-def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    return produce, change

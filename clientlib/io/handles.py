@@ -27,8 +27,13 @@ class Handles:
     def __iter__(self) -> Iterator[Producer]:
         return iter(self._by.values())
 
+    def __contains__(self, cluster: ClusterAlias) -> bool:
+        return cluster in self._by
+
     def of(self, cluster: ClusterAlias) -> Producer:
-        """Return the handle of a cluster."""
+        """Return the handle of a cluster. Raises RuntimeError when it is closed."""
+        if cluster not in self._by:
+            raise RuntimeError("Producer has been closed")
         return self._by[cluster]
 
     def polled(self, cluster: ClusterAlias, wait: float) -> int:
@@ -57,6 +62,16 @@ class Handles:
     def _check_given_up(self, error: KafkaException) -> None:
         if not self._transactional or not error.args[0].fatal():
             raise error
+
+    def close(self) -> None:
+        """Let go of all handles, which ends them, but for one that owes reports.
+
+        confluent-kafka's own ``close`` waits for reports, and for an abort, without a limit.
+        """
+        for cluster in tuple(self._by):
+            self.polled(cluster, 0)
+            if not len(self._by[cluster]):
+                del self._by[cluster]
 
     def renew(self, cluster: ClusterAlias) -> None:
         """Make a cluster's handle anew; what was on its way is reported, or taken back."""

@@ -182,13 +182,17 @@ class Threads:
         self._threads.append(thread)
         thread.start()
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """Ask all to stop and wait for them."""
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Ask all to stop and wait for them; says whether all have ended.
+
+        A handle that one of them may still be inside must not be closed.
+        """
         self.stopping.set()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(t.is_alive() for t in self._threads if t is not threading.current_thread())
 
 
 def bare(settings: Mapping[str, Any]) -> dict[str, Any]:

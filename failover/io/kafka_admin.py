@@ -100,6 +100,24 @@ def quiet(client: Mapping[str, Any]) -> dict[str, Any]:
     return {"log_level": 3, **client, "logger": _QUIET}
 
 
+class _Errors:
+    """What a connection has complained of; apart from its owner, so that they are no cycle.
+
+    A Kafka client that only the garbage collector can find ends whenever that runs, in whichever
+    thread, in the middle of anything.
+    """
+
+    def __init__(self) -> None:
+        self.down_at: float | None = None
+        self.last = ""
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self.down_at = self.down_at or monotonic()
+        else:
+            self.last = str(error.str())
+
+
 class ClusterAdmin:
     """Reads one cluster. ``timeout_s`` bounds every wait of one observation.
 
@@ -114,19 +132,12 @@ class ClusterAdmin:
         self.cluster = cluster
         self._refused_s = refused_s
         self.timeout_s = timeout_s
-        self._down_at: float | None = None
-        self._last_error = ""
+        self._errors = _Errors()
         conf = {"socket.connection.setup.timeout.ms": 3000, **quiet(cluster.client)}
         try:
-            self._admin = AdminClient(conf | {"error_cb": self._on_error})
+            self._admin = AdminClient(conf | {"error_cb": self._errors})
         except KafkaException as error:
             raise translated(cluster, error) from error
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
-            self._down_at = self._down_at or monotonic()
-        else:
-            self._last_error = str(error.str())
 
     def wait(self, future: "Future[_T]", what: str) -> _T:
         """Return a future's answer, or say which question about which cluster failed.
@@ -142,15 +153,16 @@ class ClusterAdmin:
                 self._admin.poll(0)
             except KafkaException as error:
                 raise translated(self.cluster, error) from error
-            if self._down_at and monotonic() - self._down_at > self._refused_s:
+            down_at, last = self._errors.down_at, self._errors.last
+            if down_at and monotonic() - down_at > self._refused_s:
                 raise ClusterUnreachableError(
                     f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) is unreachable: "
-                    f"{self._last_error or 'all brokers are down'}"
+                    f"{last or 'all brokers are down'}"
                 )
             if monotonic() > deadline:
                 raise TimedOutError(
                     f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) did not answer in "
-                    f"{self.timeout_s:g} s: {what} {self._last_error}".rstrip()
+                    f"{self.timeout_s:g} s: {what} {last}".rstrip()
                 )
 
     def describe_cluster(self) -> "Future[Any]":

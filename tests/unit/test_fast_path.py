@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 from clientlib.io.fast_path import FastPath
 
 SOON = time.monotonic() + 3600
@@ -79,8 +81,9 @@ def test_a_bound_method_is_the_same_callback_every_time() -> None:
 
 def test_over_only_when_every_call_has_ended() -> None:
     made, fast, _ = path()
-    made.open(fast, SOON)
     assert made.over()
+    made.open(fast, SOON)
+    assert not made.over(), "it is open"
     fast.go_on.clear()
     thread = threading.Thread(target=lambda: made.produce("t", on_delivery=report))
     thread.start()
@@ -93,19 +96,49 @@ def test_over_only_when_every_call_has_ended() -> None:
     assert made.over()
 
 
-def test_a_call_that_raises_has_ended() -> None:
+def test_a_call_that_raises_has_ended_even_while_somebody_keeps_its_error() -> None:
     made, _, _ = path()
 
     def full(*_: Any) -> None:
         raise BufferError
 
     made.open(full, SOON)
-    try:
+    with pytest.raises(BufferError) as kept:
         made.produce("t", on_delivery=report)
-    except BufferError:
-        assert made.over()
-    else:
-        raise AssertionError("nothing was raised")
+    made.shut()
+    assert kept.tb is not None
+    assert made.over()
+
+
+def test_a_call_through_an_earlier_opening_is_waited_for_too() -> None:
+    made, fast, slow = path()
+    made.open(fast, SOON)
+    fast.go_on.clear()
+    thread = threading.Thread(target=lambda: made.produce("t", on_delivery=report))
+    thread.start()
+    assert fast.entered.wait(10)
+    made.open(Sink(), SOON)
+    made.shut()
+    assert not made.over()
+    fast.go_on.set()
+    thread.join()
+    assert made.over()
+    assert not slow.got
+
+
+def test_a_record_that_goes_slowly_is_not_waited_for() -> None:
+    slow = Sink()
+    made = FastPath(slow)
+    made.remember(report, print)
+    made.open(Sink(), 0)  # out of date at once
+    slow.go_on.clear()
+    thread = threading.Thread(target=lambda: made.produce("t", on_delivery=report))
+    thread.start()
+    assert slow.entered.wait(10)
+    made.shut()
+    assert made.over(), "it finds the path shut, behind the lock"
+    slow.go_on.set()
+    thread.join()
 
 
 def test_nobody_writes_through_a_shut_path_once_over_says_so() -> None:

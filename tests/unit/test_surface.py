@@ -1,13 +1,18 @@
 """The wrappers are drop-in: every public method of confluent-kafka's classes is overridden."""
 
+import contextlib
+import gc
 import inspect
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from clientlib import ConfigurationError, FailoverConsumer, FailoverProducer, NotSupportedError
 from clientlib.io.options import merged, options, wanted
+from failover.lab.processes import wait_until
 
 CLUSTERS = {
     "clusters": {
@@ -108,6 +113,34 @@ def test_a_closed_consumer_says_what_confluent_kafka_says() -> None:
     assert consumer.close() is None  # type: ignore[func-returns-value]  # a second close is fine
     with pytest.raises(RuntimeError, match="Consumer closed"):
         consumer.poll(0)
+
+
+def _library_threads() -> int:
+    """How many threads of librdkafka this process has."""
+    count = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            count += Path(task, "comm").read_text().startswith("rdk:")
+    return count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by /proc")
+def test_a_closed_producer_leaves_no_connection_for_the_garbage_collector() -> None:
+    gc.collect()
+    before = _library_threads()
+    gc.disable()
+    try:
+        producer = FailoverProducer({"failover.config": CLUSTERS})
+        assert _library_threads() > before
+        producer.produce("T", "nobody takes it")
+        assert not producer.close(0)
+        wait_until(lambda: _library_threads() <= before, timeout_s=20, what="threads go on")
+        assert len(producer) == producer.flush(0) == 1
+        assert producer.poll(0) == 0
+        with pytest.raises(RuntimeError, match="closed"):
+            producer.produce("T", "x")
+    finally:
+        gc.enable()
 
 
 def test_a_producer_without_a_state_takes_records_until_its_queue_is_full() -> None:
