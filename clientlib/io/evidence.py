@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
-from clientlib.io.kafka import helper_conf, reader
+from clientlib.io.kafka import COORDINATOR_S, helper_conf, reader
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.errors import RecordFormatError
@@ -144,10 +144,11 @@ class EvidenceReader:
         """Return the members that the group has on this cluster, by what they call themselves."""
         if self._admin is None:
             self._admin = AdminClient(helper_conf(self._cluster, "group"))
-        asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
+        asked = self._admin.describe_consumer_groups([self._group], request_timeout=COORDINATOR_S)
         try:
             members = asked[self._group].result(timeout=_ANSWER_S).members
         except TimeoutError as error:
+            self._admin = None  # with what it still wants to ask
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
         return [member.client_id for member in members]
 

@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
+from clientlib.io.kafka import COORDINATOR_S
 from clientlib.protocol.errors import (
     ClusterUnreachableError,
     ConfigurationError,
@@ -226,7 +227,7 @@ class ClusterAdmin:
         wanted = list(names)
         if not wanted:
             return {}
-        described = self._admin.describe_consumer_groups(wanted, request_timeout=self.timeout_s)
+        described = self._admin.describe_consumer_groups(wanted, request_timeout=COORDINATOR_S)
         commits = {group: self.commits(group) for group in wanted}
         return {
             group: GroupInfo(
@@ -243,7 +244,7 @@ class ClusterAdmin:
     def commits(self, group: str) -> "Future[Any]":
         """Ask for all commits of one group; Kafka's client takes one group per call."""
         request = [ConsumerGroupTopicPartitions(group)]
-        futures = self._admin.list_consumer_group_offsets(request, request_timeout=self.timeout_s)
+        futures = self._admin.list_consumer_group_offsets(request, request_timeout=COORDINATOR_S)
         future: Future[Any] = futures[group]
         return future
 

@@ -1,9 +1,13 @@
 """The observer on real clusters: what it says is what is there."""
 
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,6 +19,7 @@ from failover.core.snapshot import Commit, Snapshot
 from failover.engine import connect
 from failover.io.observe import Observer, observe
 from failover.lab.lab import Lab
+from failover.lab.processes import wait_until
 
 pytestmark = pytest.mark.lab
 RECORDS = 20
@@ -151,3 +156,38 @@ def test_frozen_cluster_takes_no_longer_than_the_timeout(lab: Lab, settings: Set
         lab.resume_process("RIGHT")
     assert not snapshot.clusters["RIGHT"].reachable
     assert took < 6
+
+
+def test_a_question_about_groups_that_timed_out_ends_nobody_when_its_cluster_is_back(
+    lab: Lab,
+) -> None:
+    """librdkafka freed such a request, and sent it all the same: the asking process was aborted."""
+    script = Path(__file__).with_name("asks_groups.py")
+    asking = subprocess.Popen(
+        [sys.executable, str(script), str(lab.config_path), "LEFT"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+
+    def answer() -> str:
+        assert asking.stdin is not None
+        assert asking.stdout is not None
+        assert asking.poll() is None, f"it ended with {asking.returncode}"
+        asking.stdin.write("\n")
+        asking.stdin.flush()
+        return asking.stdout.readline().strip()
+
+    try:
+        wait_until(lambda: answer() == "20", timeout_s=30, what="no group is described")
+        lab.kill("LEFT")
+        try:
+            assert {answer() for _ in range(4)} <= {"TimedOutError", "ClusterUnreachableError"}
+        finally:
+            lab.start("LEFT")
+        wait_until(lambda: answer() == "20", timeout_s=30, what="it asks in vain")
+        assert [answer() for _ in range(20)] == ["20"] * 20
+    finally:
+        asking.communicate(timeout=30)
+    assert asking.returncode == 0
