@@ -52,6 +52,7 @@ def test_the_source_dies_after_the_commit_and_a_member_waits_for_it(app: Applica
         app.wait_flowing()
     finally:
         app.lab.start("LEFT")
-    switched(app.switch("LEFT", retry_s=120))
+    # the sleeper's group on LEFT has been seen to take more than 30 s on a busy machine
+    switched(app.switch("LEFT", retry_s=120, timeout_s=90.0))
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()

@@ -80,7 +80,8 @@ def told_to_abort(held: Transacting) -> None:
 
 
 def come_back(app: Application) -> None:
-    switched(app.switch("LEFT", retry_s=120))
+    # what the lost cluster's coordinator has left open ends by its own timeout, a minute, at last
+    switched(app.switch("LEFT", retry_s=120, timeout_s=90.0))
     work_on(0.7)
 
 
