@@ -20,6 +20,16 @@ import yaml
 from clientlib.protocol.errors import ConfigurationError
 from clientlib.protocol.types import ClusterAlias
 
+COORDINATOR_S = 3600.0
+"""The timeout that librdkafka is given for what an AdminClient asks a group's coordinator.
+
+Whoever asks waits for the future as long as it wants, and not for this, the longest there is. A
+request that has timed out while its coordinator was away is freed, and is still sent when that is
+back: the process ends with ``eonce->refcnt > 0`` or a segmentation fault (seen with librdkafka 2.16
+when a broker was killed and started; the code of 2.15.1 does the same).
+"""
+
+
 _ALIAS = re.compile(r"[A-Za-z0-9_-]+")
 _REFERENCE = re.compile(r"\$\{(?:(file):)?([^}]+)\}")
 _SECRET = re.compile(r"password|secret|jaas|token|key\.pem", re.IGNORECASE)

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
-from clientlib.io.kafka import COORDINATOR_S, helper_conf, reader
+from clientlib.io.kafka import helper_conf, reader
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.errors import RecordFormatError
@@ -36,6 +36,7 @@ from clientlib.protocol.progress import (
 )
 from clientlib.protocol.records import decode_key
 from clientlib.protocol.types import ClusterAlias, Offset
+from clientlib.settings import COORDINATOR_S
 
 log = logging.getLogger("clientlib.consumer")
 

@@ -35,15 +35,6 @@ _DOWN = frozenset(
 
 _BEGIN_AGAIN_S = 0.5
 
-COORDINATOR_S = 3600.0
-"""The timeout that librdkafka is given for what an AdminClient asks a group's coordinator.
-
-Whoever asks waits for the future as long as it wants, and not for this, the longest there is. A
-request that has timed out while its coordinator was away is freed, and is still sent when that is
-back: the process ends with ``eonce->refcnt > 0`` or a segmentation fault (librdkafka 2.15 and 2.16,
-seen within a minute of asking a broker that is killed and started).
-"""
-
 
 class MonotonicClock:
     """The real clock."""

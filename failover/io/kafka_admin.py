@@ -25,7 +25,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
-from clientlib.io.kafka import COORDINATOR_S
 from clientlib.protocol.errors import (
     ClusterUnreachableError,
     ConfigurationError,
@@ -34,7 +33,7 @@ from clientlib.protocol.errors import (
     TimedOutError,
 )
 from clientlib.protocol.types import Offset, Partition
-from clientlib.settings import Cluster
+from clientlib.settings import COORDINATOR_S, Cluster
 from failover.core.snapshot import Commit, GroupInfo, Member
 
 _T = TypeVar("_T")
