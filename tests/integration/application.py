@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clientlib import FailoverConsumer, FailoverProducer
+from clientlib.protocol.errors import TimedOutError
 from clientlib.settings import Settings, load
 from failover.checkers import (
     Acked,
@@ -393,14 +394,14 @@ class Application:
             assert not member.is_alive(), f"{member.name} does not stop"
 
     def wait_flowing(self, timeout_s: float = 60) -> None:
-        """Wait until every producer is acknowledged and every group is caught up, nearly."""
+        """Wait until every producer is acknowledged and every group has got that."""
         for producer in self.producers:
             wait_until(
                 lambda p=producer: p.acked > 0 or p.error is not None,  # type: ignore[misc]
                 timeout_s=timeout_s,
                 what=f"{producer.name} is not acknowledged",
             )
-        self.wait_caught_up(timeout_s, behind=200)
+        self.wait_caught_up(timeout_s)
         # what the next switch's preflight wants: every partition owned on both sides
         self.wait_settled(timeout_s)
 
@@ -431,23 +432,42 @@ class Application:
     def living(self) -> list[Consuming]:
         return [c for c in self.consumers if c.is_alive() and not c.stopping.is_set()]
 
-    def wait_caught_up(self, timeout_s: float = 60, behind: int = 0) -> None:
-        groups = {c.group for c in (*self.consumers, *self.processes)}
-        wait_until(
-            lambda: all(self.missing(group) <= behind for group in groups),
-            timeout_s=timeout_s,
-            what=f"groups {groups} lack records",
-        )
+    def wait_caught_up(self, timeout_s: float = 60) -> None:
+        """Wait until every group has got what is acknowledged by now, however much follows."""
+        acked = self.acked()
+        lacking = {c.group: acked for c in (*self.consumers, *self.processes)}
+
+        def caught_up() -> bool:
+            for group, records in lacking.items():
+                if records:
+                    got = self.got(group)
+                    lacking[group] = {record for record in records if record not in got}
+            return not any(lacking.values())
+
+        try:
+            wait_until(caught_up, timeout_s=timeout_s, what="groups lack records")
+        except TimedOutError as error:
+            lack = {group: len(records) for group, records in lacking.items()}
+            states = {c.name: c.consumer.state for c in self.living()}
+            raise AssertionError(f"{error}: {lack} of {len(acked)}; members are {states}") from None
 
     def missing(self, group: str) -> int:
         """Return how many acknowledged records a group has not got yet."""
-        got = set(self.journal.got.get(group, ()))
-        got |= {(e.producer, e.seq) for x in self.processes for e in _delivered(x, group)}
-        acked = set(self.journal.acked)
+        return len(self.acked() - self.got(group))
+
+    def acked(self) -> set[tuple[str, int]]:
+        """Return the records acknowledged to producers here and in processes of their own."""
+        found = set(self.journal.acked)
         for sender in self.senders:
             if sender.events.exists():
-                acked |= {(e.producer, e.seq) for e in read_history([sender.events]).acked}
-        return len(acked - got)
+                found |= {(e.producer, e.seq) for e in read_history([sender.events]).acked}
+        return found
+
+    def got(self, group: str) -> set[tuple[str, int]]:
+        """Return the records delivered to a group's members, here and in processes."""
+        found = set(self.journal.got.get(group, ()))
+        found |= {(e.producer, e.seq) for x in self.processes for e in _delivered(x, group)}
+        return found
 
     # -- switching -----------------------------------------------------------------------------
 

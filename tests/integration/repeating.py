@@ -67,8 +67,9 @@ class Flushes:
         try:
             consumer.assign([self._part])
             at = self._part.offset
-            while at < end:
-                for message in consumer.consume(100, 1.0):
+            while at < end:  # not consume(): that waits for as many as it may return
+                message = consumer.poll(1.0)
+                if message is not None and message.error() is None:
                     at = message.offset() + 1
                     found.add(message.key().decode())
         finally:

@@ -196,7 +196,7 @@ def test_groups_born_after_the_switch(app: Application) -> None:
     app.wait_flowing()
     switched(app.switch("RIGHT"))
     app.consume(2, group="early", commit="batch")
-    app.wait_caught_up(60, behind=200)
+    app.wait_caught_up(60)
     late = app.consume(2, group="late", **{"auto.offset.reset": "latest"})
     wait_until(lambda: sum(m.count for m in late) > 50, timeout_s=60, what="latest reads nothing")
     born = min(
