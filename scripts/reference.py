@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from clientlib import producer
+from clientlib import consumer, producer
 from clientlib.io import options
 from clientlib.protocol.errors import ConfigurationError
 from clientlib.settings import Control, Scope, Settings, parse
@@ -54,6 +54,11 @@ _FILE_KEYS = {
     "control.prefix": "their names begin with it",
     "control.state_partitions": "partitions of the state topic; a scope has one of them",
     "control.replication_factor": "of these topics; -1 is the broker's default",
+}
+_LIBRARY_KEYS = {
+    "reconnect.backoff.max.ms": "a cluster that is back is found soon, if no backoff is set",
+    "fetch.wait.max.ms": "consumers: a partition is read on soon after it was added",
+    "topic.metadata.refresh.interval.ms": "consumers: so is a topic that is new on a standby",
 }
 _CLIENT_KEYS = {
     "failover.config": "path of `failover.yaml`, or a mapping of the same form",
@@ -281,6 +286,11 @@ def _file_defaults() -> dict[str, str]:
     }
 
 
+def _library_defaults() -> dict[str, str]:
+    found = vars(options)["_RECONNECT_SOON"] | vars(consumer)["_DEFAULTS"]
+    return {key: str(value) for key, value in found.items()}
+
+
 def _client_defaults() -> dict[str, str]:
     buffers = {key: vars(producer).get(name) for key, name in _BUFFER_DEFAULTS.items()}
     return {**_CLIENT_DEFAULTS, **{key: str(value) for key, value in buffers.items() if value}}
@@ -315,6 +325,8 @@ def configuration() -> str:
             "cluster's own keys in `failover.yaml` win over the dict; `bootstrap.servers` in the",
             "dict is not used.\n",
             *_table(client_keys(), _CLIENT_KEYS, _client_defaults()),
+            "These of librdkafka's have another default than its own:\n",
+            *_table(_library_defaults(), _LIBRARY_KEYS, _library_defaults()),
             "## Environment\n",
             "| variable | |",
             "| --- | --- |",

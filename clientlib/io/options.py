@@ -24,6 +24,11 @@ _OURS = frozenset(
     }
 )
 
+# A cluster that has been away is waited for by a switch. librdkafka would look for it every 7.5 to
+# 15 s (10 s, and what it adds by chance); it refuses a maximum below the application's own minimum.
+_RECONNECT_SOON = {"reconnect.backoff.max.ms": 1000}
+_RECONNECT = frozenset({"reconnect.backoff.ms", "reconnect.backoff.max.ms"})
+
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
@@ -47,7 +52,8 @@ class ClientOptions:
 
     def conf(self, alias: str) -> dict[str, Any]:
         """Return librdkafka settings for a handle on one cluster; the cluster's own win."""
-        return {**self.settings, **self.failover.cluster(alias).client, "client.id": self.ident}
+        given = {**self.settings, **self.failover.cluster(alias).client, "client.id": self.ident}
+        return given if given.keys() & _RECONNECT else {**given, **_RECONNECT_SOON}
 
 
 def merged(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

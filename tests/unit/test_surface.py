@@ -81,6 +81,22 @@ def test_the_clusters_settings_win_and_addresses_are_not_needed() -> None:
     assert found.conf("RIGHT")["bootstrap.servers"] == "127.0.0.1:2"
 
 
+@pytest.mark.parametrize(
+    ("given", "longest_ms"),
+    [
+        ({}, 1000),
+        ({"reconnect.backoff.max.ms": 20_000}, 20_000),
+        ({"reconnect.backoff.ms": 2_000}, None),  # a maximum below it would be refused
+    ],
+)
+def test_a_cluster_that_is_back_is_looked_for_each_second_unless_told_otherwise(
+    given: dict[str, int], longest_ms: int | None
+) -> None:
+    found = options({"failover.config": CLUSTERS, **given}, {}).conf("RIGHT")
+    assert found.get("reconnect.backoff.max.ms") == longest_ms
+    Consumer({**found, "group.id": "g"}).close()  # librdkafka takes them
+
+
 def test_transactions_need_their_id_and_their_order() -> None:
     with FailoverProducer({"failover.config": CLUSTERS}) as plain:
         with pytest.raises(KafkaException) as refused:
