@@ -45,7 +45,7 @@ from failover.core.quiescence import quiescence
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 from failover.repeats import Repeats
-from failover.settled import settled_ends
+from failover.settled import Seen, Stillness, settled_ends
 
 Act = Callable[[Run], Event]
 OTHERS_MS = 1_000
@@ -56,9 +56,14 @@ most, and a dead cluster gives it nothing to poll."""
 
 
 class Acts:
-    """The acts of one run, in one process. What they remember only saves time."""
+    """The acts of one run, in one process. What they remember only saves time.
 
-    def __init__(self, settings: Settings, scope: str, naming: Naming, ports: Ports) -> None:
+    ``first``: where the target's logs ended before the lock was taken, as far as that is known.
+    """
+
+    def __init__(
+        self, settings: Settings, scope: str, naming: Naming, ports: Ports, first: Seen
+    ) -> None:
         self._naming = naming
         self._aliases = settings.aliases
         self._ports = ports
@@ -71,7 +76,7 @@ class Acts:
         self._heard: set[ClusterAlias] = set()
         self._watch: CopyWatch | None = None
         self._repeats = Repeats(settings, naming, ports)
-        self._still: tuple[dict[Partition, Offset], int] = ({}, 0)
+        self._stillness = Stillness(first)
         self._suspect: set[ClusterAlias] = set()
         self.table: Mapping[RunPhase, Act] = {
             RunPhase.PREPARING: self._prepare,
@@ -201,10 +206,8 @@ class Acts:
         """Return where the copies end, and since when they have ended there."""
         parts = {self._copy_of(run, part): part for part in publish.partitions(run.topics)}
         found = self._admin.ends(run.target, list(parts))
-        ends = {parts[copy]: end for copy, end in found.items()}
-        if ends != self._still[0]:
-            self._still = ends, self._ports.clock.now_ms()
-        return self._still
+        since_ms = self._stillness.since_ms(found, self._ports.clock.now_ms())
+        return {parts[copy]: end for copy, end in found.items()}, since_ms
 
     def _copy_of(self, run: Run, part: Partition) -> Partition:
         name = self._naming.log_name(run.source, part.topic, run.target)

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from clientlib.protocol.errors import FailoverError
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.state import merge
 from clientlib.settings import Settings
@@ -26,6 +27,7 @@ from failover.io.ports import Ports
 from failover.io.state_store import KafkaStateStore
 from failover.io.switch_admin import KafkaSwitchAdmin
 from failover.rejoin import Rejoining
+from failover.settled import Seen, seen
 from failover.survey import Survey
 
 Observe = Callable[[frozenset[str]], Snapshot]
@@ -47,16 +49,19 @@ def connect(
     settings: Settings,
     scope: str = "default",
     *,
+    store: KafkaStateStore | None = None,
     on_progress: OnProgress = lambda _: None,
     timeout_s: float = 5.0,
 ) -> "Orchestrator":
     """Return an orchestrator on real clusters; close it, or use it as a context manager.
 
-    ``timeout_s`` bounds each question to one cluster. Connects when first used. Raises
+    ``timeout_s`` bounds each question to one cluster. Connects when first used. ``store`` is one
+    that was made before, of the same scope; it is closed with the orchestrator. Raises
     ConfigurationError for an unknown scope.
     """
     resources = ExitStack()
-    store = KafkaStateStore(settings, scope, timeout_s=timeout_s)
+    if store is None:
+        store = KafkaStateStore(settings, scope, timeout_s=timeout_s)
     resources.callback(store.close)
     reader = KafkaLogReader(settings, timeout_s=timeout_s)
     resources.callback(reader.close)
@@ -157,6 +162,20 @@ class Orchestrator:
         found = estimate(clients, self.ports.clock.now_ms(), made.others)
         return outlook(request, found, answers=answers)
 
+    def _warm(self, request: SwitchRequest) -> Seen:
+        """Ask what a run will ask, for the sake of the connections; the plan sees what fails."""
+        found = Seen()
+        if not request.to:
+            return found  # to end a run that there is
+        with suppress(FailoverError):
+            snapshot = self._observe(self._given_up(request))
+            found = seen(snapshot, request.to, self.ports.clock.now_ms())
+            self.ports.store.clients([request.to])
+            self.ports.admin.partitions(request.to)
+            topics = [self.settings.control.state_topic]
+            self.ports.reader.warm(request.to, topics, committed=True, many=True)
+        return found
+
     def _plan_again(self, request: SwitchRequest) -> Plan:
         """Plan for a run, which asks by itself whether the old side answers."""
         return self._plan(request, self._given_up(request))
@@ -209,6 +228,7 @@ class Orchestrator:
             settings=self.settings,
             naming=self.naming,
             ports=self.ports,
+            warm=self._warm,
             plan=self._plan_again,
             progress=self._tell,
             new_id=self._new_id,

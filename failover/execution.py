@@ -42,6 +42,7 @@ from failover.core.result import (
 )
 from failover.core.rules.control import newest_seen, unknown_epoch
 from failover.io.ports import Outcome, Ports
+from failover.settled import Seen
 
 Command = Literal["switch", "resume", "abort"]
 
@@ -55,11 +56,15 @@ _LOOKS, _LOOK_PAUSE_S = 2, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an execution is given: its scope's settings, the ports, and who is asked and told."""
+    """What an execution is given: its scope's settings, the ports, and who is asked and told.
+
+    ``warm`` connects ahead what a plan and its run will ask, and says what it has seen by that.
+    """
 
     settings: Settings
     naming: Naming
     ports: Ports
+    warm: Callable[[SwitchRequest], Seen]
     plan: Callable[[SwitchRequest], Plan]
     progress: Callable[[Progress], None]
     new_id: Callable[[int], str]
@@ -78,6 +83,7 @@ class Execution:
         self._acts: Acts | None = None
         self._run: Run | None = None
         self._planned_on = Revision(0, 0)
+        self._seen = Seen()
         self._marks: dict[ClusterAlias, Mark] = {}
         self._marks_since = 0
         self._considered_since = 0
@@ -240,9 +246,15 @@ class Execution:
         self.pause_s = _MARK_PAUSE_S
 
     def _lock(self) -> None:
-        """Wait until the writers can fence at once: no other tool may come in between."""
+        """Wait until the writers can fence at once: no other tool may come in between.
+
+        What the plan will ask is connected in the meantime, unless a cluster does not answer.
+        """
         ident = self._request.run or self._context.new_id(self._ports.clock.now_ms())
         self._request = replace(self._request, run=ident)
+        asked = self._asked() or self._context.settings.aliases
+        if self._ports.store.warm_s() > 0 and self._views.keys() >= set(asked):
+            self._seen = self._context.warm(self._request)
         self.pause_s = self._ports.store.warm_s()
         self._stage = self._claim
 
@@ -295,8 +307,9 @@ class Execution:
         """Under the lock: take up what is unfinished, else start what was asked for."""
         self._views = self._ports.store.views(self._asked())
         merged = merge(self._views.values())
+        known = self._context
         self._acts = Acts(
-            self._context.settings, self._request.scope, self._context.naming, self._ports
+            known.settings, self._request.scope, known.naming, self._ports, self._seen
         )
         self._acts.knows(self._views)
         old = journal.unfinished(merged, self._request.scope)

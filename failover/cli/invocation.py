@@ -17,10 +17,11 @@ from failover.cli.errors import RefusedError
 from failover.core.result import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import typer
 
+    from clientlib.protocol.types import ClusterAlias
     from clientlib.settings import Settings
     from failover.core.snapshot import Snapshot
     from failover.engine import Orchestrator
@@ -68,11 +69,22 @@ class Invocation:
         return Observer(settings, self.scope)
 
     @contextmanager
-    def orchestrator(self, settings: Settings) -> Iterator[Orchestrator]:
-        """Yield the engine, connected to every cluster."""
-        from failover.engine import connect  # noqa: PLC0415 - loads the Kafka client
+    def orchestrator(
+        self, settings: Settings, ahead: Iterable[ClusterAlias] = ()
+    ) -> Iterator[Orchestrator]:
+        """Yield the engine, connected to every cluster.
 
-        with connect(settings, self.scope) as orchestrator:
+        The writers of the clusters ``ahead`` connect while the engine is loaded: that takes them
+        half a second, and nothing can be locked before.
+        """
+        from failover.io.state_store import KafkaStateStore  # noqa: PLC0415 - loads the Kafka client
+
+        store = KafkaStateStore(settings, self.scope)
+        if ahead:
+            store.prepare(ahead)
+        from failover.engine import connect  # noqa: PLC0415 - as above, and takes its time
+
+        with connect(settings, self.scope, store=store) as orchestrator:
             yield orchestrator
 
 

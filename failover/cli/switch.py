@@ -85,9 +85,10 @@ def go(
     call: Invocation, settings: Settings, request: SwitchRequest, *, dry_run: bool, yes: bool
 ) -> None:
     """Show the plan, ask, and switch."""
-    from failover.cli import perform, planning  # noqa: PLC0415 - keeps --help fast
+    ahead = () if dry_run else (request.to,) if request.emergency else settings.aliases
+    with call.orchestrator(settings, ahead) as orchestrator:
+        from failover.cli import perform, planning  # noqa: PLC0415 - keeps --help fast
 
-    with call.orchestrator(settings) as orchestrator:
         if dry_run:
             planning.show(call, settings, orchestrator, request)
             return

@@ -313,7 +313,7 @@ def engine(
     fake = FakeOrchestrator(settings, snapshot, SWITCHED)
 
     @contextmanager
-    def orchestrator(_call: Invocation, _settings: Settings) -> Any:
+    def orchestrator(_call: Invocation, _settings: Settings, _ahead: Any = ()) -> Any:
         yield fake
 
     monkeypatch.setattr(Invocation, "orchestrator", orchestrator)

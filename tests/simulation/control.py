@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FRESH_S, ASK_S = 2.0, 0.5
 _AFTER_STOP_S = 0.02
+_WARM_S = 0.6  # as long as a real writer connects before it can fence
 _DONE = Outcome(Status.DONE)
 
 
@@ -170,9 +171,11 @@ class SimStore(Port):
         self._held: tuple[str, ...] = ()
         self._run = ""
         self._beat = 0
+        self._connecting: float | None = None
 
     def warm_s(self) -> float:
-        return 0.0
+        begun = self._connecting
+        return 0.0 if begun is None else max(0.0, begun + _WARM_S - self._world.sim.now)
 
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return {alias: self._call(lambda a=alias: self._acquire(a), slow=0.3) for alias in aliases}
@@ -254,6 +257,8 @@ class SimStore(Port):
 
     def views(self, aliases: Iterable[str] | None = None) -> Mapping[str, View]:
         clusters = self._world.clusters
+        if self._connecting is None:
+            self._connecting = self._world.sim.now
         asked = tuple(clusters) if aliases is None else tuple(aliases)
         return self._call(
             lambda: {a: clusters[a].view for a in asked if not self._blind(a)},

@@ -70,6 +70,8 @@ class World:
         self.on_sleep: Callable[[], None] = lambda: None
         self.on_publish: Callable[[], None] = lambda: None
         self.findings: tuple[Finding, ...] = ()
+        self.warming_s = 0.0  # for how long writers that connect cannot fence yet
+        self.observed: list[int] = []  # at each observation, how often RIGHT had been fenced
         self.steps: list[str] = []
         self.again: dict[tuple[str, str, int], int] = {}  # by log: what MM2 has sent twice
         self.keep_status()
@@ -213,6 +215,7 @@ class World:
         return replace(SwitchRequest(SCOPE, to, timeout_s=2.0), **more)
 
     def observe(self, without: frozenset[str] = frozenset()) -> Snapshot:
+        self.observed.append(self.clusters[RIGHT].generation)
         clusters = {
             alias: ClusterSnapshot(
                 alias,
@@ -248,7 +251,7 @@ class Store:
         self._held: tuple[str, ...] = ()
 
     def warm_s(self) -> float:
-        return 0.0
+        return self._world.warming_s
 
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return self._world.call(lambda: {alias: self._acquire(alias) for alias in aliases})

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from clientlib.protocol.clients import Client, Role
+from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.state import Mark, Phase, State
 from clientlib.protocol.types import Offset, Partition, Revision
 from failover.core.result import ExitCode, Finding, RunResult, Severity
+from failover.core.snapshot import Snapshot
 from failover.execution import Execution
 from tests.unit.switch_world import LEFT, OTHER, RIGHT, SCOPE, Admin, Crash, World
 
@@ -76,6 +78,31 @@ def test_is_unchanged_where_it_is(world: World) -> None:
     result = world.orchestrator().switch(world.request(LEFT))
     assert (result.result, result.exit_code, result.changed) == ("unchanged", ExitCode.OK, False)
     assert world.clusters[LEFT].generation == 0  # nobody was fenced for it
+
+
+@pytest.mark.parametrize(("warming_s", "fenced"), [(0.0, [1]), (0.5, [0, 1])])
+def test_asks_ahead_only_while_it_waits_to_fence(
+    world: World, warming_s: float, fenced: list[int]
+) -> None:
+    world.warming_s = warming_s
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+    assert world.observed == fenced
+
+
+def test_what_fails_ahead_is_judged_under_the_lock(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.warming_s = 0.5
+    seen, failures = world.observe, [ClusterUnreachableError("RIGHT does not answer")]
+
+    def observe(without: frozenset[str] = frozenset()) -> Snapshot:
+        if failures:
+            raise failures.pop()
+        return seen(without)
+
+    monkeypatch.setattr(world, "observe", observe)
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+    assert not failures
 
 
 def test_refuses_when_another_cluster_is_expected_to_be_active(world: World) -> None:

@@ -71,6 +71,15 @@ def test_a_copy_that_is_thousands_behind_is_found_at_its_offset() -> None:
     assert sum(lead.ahead.values()) == 4_000
 
 
+def test_asks_nothing_ahead_when_a_cluster_does_not_answer(world: ThreeWorld) -> None:
+    """Else a cluster that lets questions time out would be waited for twice."""
+    world.warming_s = 0.5
+    world.clusters[LEFT].up = world.clusters[THIRD].up = False
+    world.orchestrator().switch(world.request(RIGHT, emergency=True, allow_data_loss=True))
+    assert world.observed
+    assert 0 not in world.observed
+
+
 def test_a_target_without_any_copy_lacks_everything(world: ThreeWorld) -> None:
     del world.clusters[RIGHT].logs["LEFT.T1"]
     (lead,) = leads(world, RIGHT).values()
