@@ -222,39 +222,52 @@ class ClusterAdmin:
         return self._admin.list_consumer_groups(request_timeout=self.timeout_s)
 
     def groups(self, names: Iterable[str]) -> dict[str, GroupInfo]:
-        """Return state, members and commits of groups; all asked in parallel."""
-        wanted = list(names)
-        if not wanted:
-            return {}
-        described = self._admin.describe_consumer_groups(wanted, request_timeout=COORDINATOR_S)
-        commits = {group: self.commits(group) for group in wanted}
+        """Return state, members and commits of groups; all asked together."""
+        described = self._described(names)
+        commits = self._commits(described)
         return {
             group: GroupInfo(
                 state=state.state.name,
                 members=tuple(_member(member) for member in state.members),
-                commits=self.resolve_commits(group, commits[group]),
+                commits=commits[group],
             )
-            for group, state in (
-                (group, self.wait(described[group], f"description of group {group}"))
-                for group in wanted
-            )
+            for group, state in described.items()
         }
 
-    def commits(self, group: str) -> "Future[Any]":
-        """Ask for all commits of one group; Kafka's client takes one group per call."""
-        request = [ConsumerGroupTopicPartitions(group)]
-        futures = self._admin.list_consumer_group_offsets(request, request_timeout=COORDINATOR_S)
-        future: Future[Any] = futures[group]
-        return future
+    def commits(self, names: Iterable[str]) -> dict[str, dict[Partition, Commit]]:
+        """Return the commits of groups; partitions without a commit are left out."""
+        return self._commits(self._described(names))
 
-    def resolve_commits(self, group: str, future: "Future[Any]") -> dict[Partition, Commit]:
-        """Return a group's commits; partitions without a commit are left out."""
-        answer = self.wait(future, f"commits of group {group}")
-        return {
-            Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "")
-            for p in answer.topic_partitions
-            if p.offset >= 0 and not p.error
+    def _described(self, names: Iterable[str]) -> dict[str, Any]:
+        wanted = list(names)
+        if not wanted:
+            return {}
+        futures = self._admin.describe_consumer_groups(wanted, request_timeout=COORDINATOR_S)
+        return {g: self.wait(futures[g], f"description of group {g}") for g in wanted}
+
+    def _commits(self, described: Iterable[str]) -> dict[str, dict[Partition, Commit]]:
+        """Ask for the commits of groups that have just been described by their coordinators.
+
+        A broker that is not their coordinator, such as one that has just started, answers with an
+        error for which librdkafka ends the process: it looks for the AdminClient's own group, and
+        that has none (``rd_kafka_handle_OffsetFetch`` of 2.15.1 and 2.16.1).
+        """
+        asked = {
+            group: self._admin.list_consumer_group_offsets(  # which takes one group
+                [ConsumerGroupTopicPartitions(group)], request_timeout=COORDINATOR_S
+            )[group]
+            for group in described
         }
+        answers = {g: self.wait(future, f"commits of group {g}") for g, future in asked.items()}
+        return {group: _commits_of(answer) for group, answer in answers.items()}
+
+
+def _commits_of(answer: Any) -> dict[Partition, Commit]:
+    return {
+        Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "")
+        for p in answer.topic_partitions
+        if p.offset >= 0 and not p.error
+    }
 
 
 def _member(member: Any) -> Member:

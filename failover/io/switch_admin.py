@@ -118,9 +118,7 @@ class KafkaSwitchAdmin:
         self, alias: ClusterAlias, groups: Iterable[str]
     ) -> Mapping[str, Mapping[Partition, Commit]]:
         """See `Admin`."""
-        admin = self._admin(alias)
-        futures = {group: admin.commits(group) for group in groups}
-        return {group: admin.resolve_commits(group, f) for group, f in futures.items()}
+        return self._admin(alias).commits(groups)
 
     def _offsets(
         self,

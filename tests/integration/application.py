@@ -432,10 +432,20 @@ class Application:
     def living(self) -> list[Consuming]:
         return [c for c in self.consumers if c.is_alive() and not c.stopping.is_set()]
 
-    def wait_caught_up(self, timeout_s: float = 60) -> None:
-        """Wait until every group has got what is acknowledged by now, however much follows."""
-        acked = self.acked()
-        lacking = {c.group: acked for c in (*self.consumers, *self.processes)}
+    def wait_caught_up(
+        self,
+        timeout_s: float = 60,
+        *,
+        groups: Iterable[str] = (),
+        but: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """Wait until groups have got what is acknowledged by now, however much follows.
+
+        All groups, if none is named. ``but`` are records that they do not want.
+        """
+        acked = self.acked() - but
+        every = {c.group for c in (*self.consumers, *self.processes)}
+        lacking = dict.fromkeys(groups or every, acked)
 
         def caught_up() -> bool:
             for group, records in lacking.items():
@@ -447,7 +457,7 @@ class Application:
         try:
             wait_until(caught_up, timeout_s=timeout_s, what="groups lack records")
         except TimedOutError as error:
-            lack = {group: len(records) for group, records in lacking.items()}
+            lack = {group: (len(left), sorted(left)[:5]) for group, left in lacking.items()}
             states = {c.name: c.consumer.state for c in self.living()}
             raise AssertionError(f"{error}: {lack} of {len(acked)}; members are {states}") from None
 

@@ -32,20 +32,11 @@ def test_late_records_are_delivered_held_back_or_asked_about_as_each_group_wants
     app.consume(1, group="asked", commit="batch", **{"failover.late.records": wants})
     switched(app.switch("LEFT", retry_s=120))
     app.stop(app.producers)
-    for group in ("first", "g"):
-        wait_until(
-            lambda g=group: app.missing(app.group(g)) == 0,  # type: ignore[misc]  # as below
-            timeout_s=60,
-            what="late records do not come",
-        )
+    app.wait_caught_up(groups=[app.group("first"), app.group()])
     assert len(deliver.late) == late
     held, odd = frozenset(deliver.late), frozenset(one for one in deliver.late if one[1] % 2)
-    for group, but in (("held", held), ("asked", odd)):
-        wait_until(
-            lambda g=group, b=but: app.missing(app.group(g)) == len(b),  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
-            timeout_s=60,
-            what=f"group {group} lacks more than what it does not want",
-        )
+    app.wait_caught_up(groups=[app.group("held")], but=held)
+    app.wait_caught_up(groups=[app.group("asked")], but=odd)
     expected = [
         app.group("first"),
         app.group(),

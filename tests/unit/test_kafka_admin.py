@@ -1,0 +1,91 @@
+"""What is asked of Kafka in which order, where the wrong order ends the process."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from clientlib.protocol.errors import RemoteError
+from clientlib.protocol.types import Partition
+from clientlib.settings import Cluster
+from failover.core.snapshot import Commit
+from failover.io import kafka_admin
+from failover.io.kafka_admin import ClusterAdmin
+
+COORDINATED = SimpleNamespace(state=SimpleNamespace(name="STABLE"), members=())
+
+
+class Client:
+    """confluent-kafka's AdminClient, of which coordinators answer for some groups only."""
+
+    def __init__(self, _conf: Any) -> None:
+        self.elsewhere: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+
+    def poll(self, _timeout: float) -> None:
+        """Nothing to serve."""
+
+    def describe_consumer_groups(
+        self, names: Sequence[str], *, request_timeout: float
+    ) -> "dict[str, Future[Any]]":
+        assert request_timeout > 60  # librdkafka sends what has timed out all the same
+        return {name: self._answer("describe", name, COORDINATED) for name in names}
+
+    def list_consumer_group_offsets(
+        self, request: Sequence[Any], *, request_timeout: float
+    ) -> "dict[str, Future[Any]]":
+        assert request_timeout > 60
+        (name,) = (one.group_id for one in request)
+        found = SimpleNamespace(
+            topic_partitions=[TopicPartition("T", 0, 7), TopicPartition("T", 1)]
+        )
+        return {name: self._answer("commits", name, found)}
+
+    def _answer(self, what: str, name: str, found: Any) -> "Future[Any]":
+        self.asked.append((what, name))
+        future: Future[Any] = Future()
+        if name in self.elsewhere:
+            future.set_exception(KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)))
+        else:
+            future.set_result(found)
+        return future
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    client = Client({})
+    monkeypatch.setattr(kafka_admin, "AdminClient", lambda _conf: client)
+    return client
+
+
+@pytest.fixture
+def admin(client: Client) -> ClusterAdmin:
+    return ClusterAdmin(Cluster("LEFT", {"bootstrap.servers": "l"}))
+
+
+def test_commits_are_asked_of_a_coordinator_that_has_just_answered(
+    admin: ClusterAdmin, client: Client
+) -> None:
+    committed = {Partition("T", 0): Commit(7)}
+    assert admin.commits(["a", "b"]) == {"a": committed, "b": committed}
+    assert admin.groups(["a"])["a"].commits == committed
+    assert [what for what, _ in client.asked] == [
+        "describe", "describe", "commits", "commits", "describe", "commits",
+    ]  # fmt: skip
+
+
+def test_nobody_else_is_asked_for_commits_which_would_end_the_process(
+    admin: ClusterAdmin, client: Client
+) -> None:
+    client.elsewhere = {"b"}
+    for ask in (admin.commits, admin.groups):
+        with pytest.raises(RemoteError):
+            ask(["a", "b"])
+    assert {what for what, _ in client.asked} == {"describe"}
+
+
+def test_no_group_is_no_question(admin: ClusterAdmin, client: Client) -> None:
+    assert (admin.commits([]), admin.groups([]), client.asked) == ({}, {}, [])
