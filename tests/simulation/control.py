@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FRESH_S, ASK_S = 2.0, 0.5
 _AFTER_STOP_S = 0.02
-_WARM_S = 0.6  # as long as a real writer connects before it can fence
 _DONE = Outcome(Status.DONE)
 
 
@@ -175,7 +174,7 @@ class SimStore(Port):
 
     def warm_s(self) -> float:
         begun = self._connecting
-        return 0.0 if begun is None else max(0.0, begun + _WARM_S - self._world.sim.now)
+        return 0.0 if begun is None else max(0.0, begun + self._world.warm_s - self._world.sim.now)
 
     def acquire(self, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         return {alias: self._call(lambda a=alias: self._acquire(a), slow=0.3) for alias in aliases}

@@ -40,6 +40,8 @@ class World:
         self.sim = sim
         self.faults = Faults(sim)
         self.plan: Plan = draw_unplanned(sim) if unplanned else draw_plan(sim)
+        # asking ahead changes what an unplanned switch believes, and only when a planned one acts
+        self.warm_s = 0.6 if unplanned else 0.0
         self.counts: Counter[str] = Counter()
         self.events: list[Event] = []
         self.nudges: dict[Process, Callable[[], None]] = {}
