@@ -10,7 +10,7 @@ from failover.io.ports import Admin
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Where a cluster's logs ended when they were looked at; ``at_ms``: not before that."""
+    """Where a cluster's logs ended when they were looked at; ``at_ms``: when that was over."""
 
     ends: Mapping[Partition, Offset] = field(default_factory=dict)
     at_ms: int = 0
