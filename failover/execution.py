@@ -268,9 +268,8 @@ class Execution:
             self._stage = self._watch_marks
             return
         self._failed = _failures(self._ports.store.acquire(arbiter))
-        if not self._failed:
-            self._ports.store.hold(ident, arbiter)
-        self._stage = self._lock_others
+        marked = {} if self._failed else self._ports.store.hold(ident, arbiter)
+        self._stage = self._lock_again if _failures(marked) else self._lock_others
 
     def _lock_again(self) -> None:
         """Whoever holds the first cluster keeps it, also when another tool was faster elsewhere.
@@ -300,7 +299,11 @@ class Execution:
             told = "; ".join((refusal.message, *self._failed.values()))
             self._finish(replace(refusal, message=told))
             return
-        self._ports.store.hold(self._request.run, sorted(self._views))
+        unmarked = _failures(self._ports.store.hold(self._request.run, sorted(self._views)))
+        if unmarked and self._attempts < _ATTEMPTS:
+            self._attempts += 1  # nothing could be written there before it is acquired again
+            self._stage = self._lock_again
+            return
         self._stage = self._decide
 
     def _decide(self) -> None:

@@ -77,10 +77,11 @@ class StateStore(Protocol):
         """Return what producers of a cluster have written again, as of the last `clients`."""
         ...
 
-    def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> None:
+    def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> Mapping[ClusterAlias, Outcome]:
         """Write the run's mark on these clusters and renew it every second until `release`.
 
-        Raises FencedError.
+        Return what came of the first writes: where one is not done, nothing can be written before
+        the cluster is acquired again. Raises FencedError.
         """
         ...
 

@@ -137,6 +137,10 @@ class Writer:
         try:
             producer.abort_transaction(self._timeout_s)
         except KafkaException as error:
+            # a commit that meets the fencing itself ends as UNKNOWN_SERVER_ERROR (Kafka 4.3.1)
+            if error.args[0].code() in _FENCED:
+                self._fenced = True
+                raise self._fencing() from error
             self._producer = None
             return Outcome(Status.UNKNOWN, f"{why}; {self._why(error)}")
         return Outcome(Status.FAILED, why)
@@ -234,12 +238,13 @@ class KafkaStateStore:
         """See `StateStore`."""
         return tuple(self._manifests.get(alias, {}).values())
 
-    def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> None:
+    def hold(self, run: str, aliases: Iterable[ClusterAlias]) -> Mapping[ClusterAlias, Outcome]:
         """See `StateStore`."""
         self.release()
         self._renewal = _Renewal(self, run, tuple(aliases))
-        self._renewal.beat_once()
+        outcomes = self._renewal.beat_once()
         self._renewal.start()
+        return outcomes
 
     def release(self) -> None:
         """See `StateStore`."""
@@ -265,11 +270,11 @@ class KafkaStateStore:
         return Mark(run, self._owner, beat).record(self._scope)
 
     def _acquire(self, alias: ClusterAlias) -> Outcome:
-        """Acquire one cluster; while we hold its mark, only if nobody else has written theirs."""
+        """Acquire one cluster; while we hold its mark, only if it stands there untouched."""
         if self._renewal is not None and alias in self._renewal.aliases:
             view = self._view(alias)
-            if view is not None and view.mark is not None and view.mark.owner != self._owner:
-                raise FencedError(f"another run holds the mark on cluster {alias}")
+            if view is not None and self._renewal.supplanted(alias, view.mark):
+                raise FencedError(f"another run holds, or held, the mark on cluster {alias}")
         return self._writers[alias].acquire()
 
     def _view(self, alias: ClusterAlias) -> View | None:
@@ -347,6 +352,7 @@ class _Renewal:
         self._store = store
         self._run = run
         self._beat = 0
+        self._written: set[ClusterAlias] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="failover-mark", daemon=True)
 
@@ -358,10 +364,18 @@ class _Renewal:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
-    def beat_once(self) -> None:
+    def beat_once(self) -> Mapping[ClusterAlias, Outcome]:
         self._beat += 1
         record = self._store.mark(self._run, self._beat)
-        self._store.publish({alias: [record] for alias in self.aliases})
+        outcomes = self._store.publish({alias: [record] for alias in self.aliases})
+        self._written |= {alias for alias, outcome in outcomes.items() if outcome.done}
+        return outcomes
+
+    def supplanted(self, alias: ClusterAlias, mark: Mark | None) -> bool:
+        """Say whether another's mark took the place of ours, be it gone again or not."""
+        if mark is None:
+            return alias in self._written
+        return mark.owner != self._store.owner
 
     def _renew(self) -> None:
         beaten = monotonic()

@@ -168,6 +168,7 @@ class SimStore(Port):
         self._mine: dict[str, int] = {}
         self._fenced: set[str] = set()
         self._held: tuple[str, ...] = ()
+        self._written: set[str] = set()
         self._run = ""
         self._beat = 0
         self._connecting: float | None = None
@@ -183,12 +184,16 @@ class SimStore(Port):
         cluster = self._world.clusters[alias]
         if self._blind(alias):
             return Outcome(Status.FAILED, f"{alias} cannot be reached")
-        mark = cluster.view.mark if alias in self._held else None
-        if mark is not None and mark.owner != self._process.name:
-            raise FencedError(f"another run holds the mark on {alias}")
+        if alias in self._held and self._supplanted(alias, cluster.view.mark):
+            raise FencedError(f"another run holds, or held, the mark on {alias}")
         self._mine[alias] = cluster.acquire()
         self._fenced.discard(alias)
         return _DONE
+
+    def _supplanted(self, alias: str, mark: Mark | None) -> bool:
+        if mark is None:
+            return alias in self._written
+        return mark.owner != self._process.name
 
     def publish(self, writes: Mapping[str, Sequence[Record]]) -> Mapping[str, Outcome]:
         """Write all clusters at once: each has its own time, and one can be missed by a crash."""
@@ -273,11 +278,12 @@ class SimStore(Port):
     def manifests(self, alias: str) -> Iterable[Manifest]:
         return tuple(self._world.clusters[alias].manifests.values())
 
-    def hold(self, run: str, aliases: Iterable[str]) -> None:
+    def hold(self, run: str, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         self.release()
-        self._run, self._held, self._beat = run, tuple(aliases), 0
-        self._renew()
+        self._run, self._held, self._beat, self._written = run, tuple(aliases), 0, set()
+        outcomes = self._renew()
         self._later()
+        return outcomes
 
     def _later(self) -> None:
         held = self._held
@@ -299,10 +305,12 @@ class SimStore(Port):
                 return
         self._later()
 
-    def _renew(self) -> None:
+    def _renew(self) -> Mapping[str, Outcome]:
         self._beat += 1
         record = Mark(self._run, self._process.name, self._beat).record(SCOPE)
-        self.publish({alias: [record] for alias in self._held})
+        outcomes = self.publish({alias: [record] for alias in self._held})
+        self._written |= {alias for alias, outcome in outcomes.items() if outcome.done}
+        return outcomes
 
     def release(self) -> None:
         held, self._held = self._held, ()

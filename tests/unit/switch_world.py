@@ -304,9 +304,9 @@ class Store:
     def manifests(self, alias: str) -> Iterable[Manifest]:
         return tuple(self._world.clusters[alias].manifests)
 
-    def hold(self, run: str, aliases: Iterable[str]) -> None:
+    def hold(self, run: str, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         self._held = tuple(aliases)
-        self.publish({alias: [Mark(run, "me", 1).record(SCOPE)] for alias in self._held})
+        return self.publish({alias: [Mark(run, "me", 1).record(SCOPE)] for alias in self._held})
 
     def release(self) -> None:
         held, self._held = self._held, ()

@@ -11,6 +11,7 @@ from clientlib.protocol.types import Offset, Partition, Revision
 from failover.core.result import ExitCode, Finding, RunResult, Severity
 from failover.core.snapshot import Snapshot
 from failover.execution import Execution
+from failover.io.ports import Outcome
 from tests.unit.switch_world import LEFT, OTHER, RIGHT, SCOPE, Admin, Crash, World
 
 TOPICS = {"T1": 2, "T2": 1}
@@ -349,11 +350,11 @@ def test_of_two_that_fence_each_other_while_locking_one_wins(world: World) -> No
     original = first._ports.store.hold
     stolen = []
 
-    def hold(run: str, aliases: Iterable[str]) -> None:
+    def hold(run: str, aliases: Iterable[str]) -> Mapping[str, Outcome]:
         if not stolen:
             stolen.append(run)
             world.clusters[RIGHT].generation += 1
-        original(run, aliases)
+        return original(run, aliases)
 
     first._ports.store.hold = hold
     while first.turn():
@@ -366,6 +367,26 @@ def test_of_two_that_fence_each_other_while_locking_one_wins(world: World) -> No
         world.now_ms += 1
     assert second.result is not None
     assert second.result.result in {"locked", "unchanged"}
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("happened", [False, True])
+def test_a_mark_without_a_known_outcome_is_written_again_before_anything_relies_on_it(
+    world: World, nth: int, *, happened: bool
+) -> None:
+    """It ended a run as rolled back, since nothing could be written on that cluster after it."""
+    execution = world.orchestrator().start("switch", world.request(RIGHT))
+    original, held = execution._ports.store.hold, []
+
+    def hold(run: str, aliases: Iterable[str]) -> Mapping[str, Outcome]:
+        held.append(run)
+        if len(held) == nth:
+            world.unknown[world.calls + 1] = happened
+        return original(run, aliases)
+
+    execution._ports.store.hold = hold
+    result = finish(execution, world)
+    assert (result.result, len(held)) == ("switched", nth + 1)
 
 
 def finish(execution: Execution, world: World) -> RunResult:
