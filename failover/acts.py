@@ -45,7 +45,7 @@ from failover.core.quiescence import quiescence
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 from failover.repeats import Repeats
-from failover.settled import Seen, Stillness, settled_ends
+from failover.settled import Seen, Stillness, held_open, settled_ends
 
 Act = Callable[[Run], Event]
 OTHERS_MS = 1_000
@@ -195,11 +195,11 @@ class Acts:
         self._repeats.look(run, with_owed(self._known, run), ends)
         if still_ms < STILL_MS:
             return Pending((f"the copies on {run.target} have been still for {still_ms} ms",))
-        parts = {self._copy_of(run, part): part for part in ends}
-        stable = self._admin.stable_ends(run.target, list(parts))
-        late = sorted(p for copy, p in parts.items() if stable[copy] < ends[p])
+        copies = {self._copy_of(run, part): end for part, end in ends.items()}
+        stable = self._admin.stable_ends(run.target, list(copies))
+        late = sorted(copy for copy, end in copies.items() if stable[copy] < end)
         if late:
-            return Pending(tuple(f"{p.topic}[{p.number}]: a transaction is open" for p in late))
+            return Pending(tuple(held_open(copy, stable[copy]) for copy in late))
         return CopiesSettled(ends, self._repeats.skips, self._repeats.warnings)
 
     def _still_since(self, run: Run) -> tuple[dict[Partition, Offset], int]:
@@ -236,7 +236,7 @@ class Acts:
         parts = publish.partitions(run.topics)
         ends, hanging = settled_ends(self._admin, run.source, parts)
         if hanging:
-            return Pending(tuple(f"{log}: a transaction is open" for log in hanging))
+            return Pending(hanging)
         return EndsRead(dict(ends))
 
     def _compare(self, run: Run) -> Event:

@@ -29,7 +29,7 @@ from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
 from clientlib.protocol.windows import ReadWindow
 from clientlib.protocol.windows import Span as Offsets
 from failover.io.ports import Admin, Ports, Window
-from failover.settled import settled_ends
+from failover.settled import held_open, settled_ends
 
 _BATCH = 5_000
 
@@ -159,7 +159,7 @@ class Comparison:
         """Return the ends. Raises TimedOutError: what an open transaction comes to is not known."""
         ends, hanging = settled_ends(self._ports.admin, home, parts)
         if hanging:
-            raise TimedOutError(f"{home}: a transaction is open in {', '.join(hanging[:3])}")
+            raise TimedOutError(f"{home}: {'; '.join(hanging[:3])}")
         return ends
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
@@ -270,7 +270,7 @@ class Comparison:
             yield from found.records
             if found.covered_to is not None:
                 if found.covered_to == at:
-                    raise TimedOutError(f"{alias}: a transaction is open in {part.topic}")
+                    raise TimedOutError(f"{alias}: {held_open(part, at)}")
                 at = found.covered_to
             else:
                 full = len(found.records) == _BATCH

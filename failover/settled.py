@@ -40,7 +40,7 @@ class Stillness:
 def settled_ends(
     admin: Admin, cluster: ClusterAlias, parts: Sequence[Partition]
 ) -> tuple[Mapping[Partition, Offset], tuple[str, ...]]:
-    """Return the end of each log, and the logs in which a transaction is open.
+    """Return the end of each log, and in which of them a transaction is open, from where on.
 
     Kafka answers the end of a transaction before its markers are written. So the stable ends are
     asked for first: of a marker that comes in between, the log counts as open, and the next look
@@ -48,4 +48,9 @@ def settled_ends(
     """
     stable = admin.stable_ends(cluster, parts)
     ends = admin.ends(cluster, parts)
-    return ends, tuple(f"{p.topic}[{p.number}]" for p in sorted(parts) if stable[p] < ends[p])
+    return ends, tuple(held_open(p, stable[p]) for p in sorted(parts) if stable[p] < ends[p])
+
+
+def held_open(part: Partition, stable: Offset) -> str:
+    """Say where a transaction is open: who has to abort one that hangs needs the offset."""
+    return f"{part.topic}[{part.number}]: a transaction is open from offset {stable} on"

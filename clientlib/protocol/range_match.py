@@ -30,6 +30,7 @@ _EDGE = 16  # records compared at each end of a stretch
 _CHUNK = 1_024  # offsets below which a stretch is streamed; records read at a time
 _MOST_CHUNKS = 64  # streamed before a leap is tried again, where leaps do not lead far
 _BUDGET = 500_000
+_MOST_PAIRS = 64  # checked one by one: each costs two reads, and writes may be closed meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class RangeMatch(Reader[Match]):
     not complete, ask again from ``result.at`` and ``result.there`` when the copy has grown.
 
     Beyond the budget, and where compaction has removed different records on both sides, a range of
-    more than 1,024 offsets without a repeat counts as complete if the record of every pair is the
-    same and so is everything after the last one.
+    more than 1,024 offsets without a repeat counts as complete if the records of the pairs are the
+    same (of 64 among them, if there are more) and so is everything after the last one.
     """
 
     __slots__ = ()
@@ -248,7 +249,7 @@ class _Walk:
         forward = all(a.source < b.source for a, b in pairwise(inside))
         long = max(self._lengths()) > _CHUNK
         if long and inside and forward and not self.skip and self.there < self.target.end:
-            known = yield from self._checked(inside)
+            known = yield from self._checked(_spread(inside, _MOST_PAIRS))
             if known is not None and (yield from self._same_after(known)):
                 self.at, self.there = self.source.end, self.target.end
                 by = f"the same records at {len(inside)} offset syncs and after them"
@@ -286,3 +287,9 @@ class _Walk:
         rest = yield from self.logs.read("source", ours, ours.end - ours.start)
         copy = yield from self.logs.read("target", copies, copies.end - copies.start)
         return [entry.print for entry in rest] == [entry.print for entry in copy]
+
+
+def _spread(pairs: Sequence[Pair], most: int) -> Sequence[Pair]:
+    """Return at most so many of the pairs, evenly spread, the last among them."""
+    step = -(-len(pairs) // most)
+    return pairs[::-1][::step][::-1]

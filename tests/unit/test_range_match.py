@@ -128,6 +128,17 @@ def test_beyond_the_budget_every_offset_sync_must_be_right() -> None:
     assert not proof(world, pairs=wrong, budget=5_000).complete
 
 
+@pytest.mark.parametrize("distance", [500, 50, 5])
+def test_many_offset_syncs_cost_no_more_reads_than_a_few(distance: int) -> None:
+    """Each is two reads: with thousands, a switch did not end within minutes (seed 6707)."""
+    source = [(index + index // 10, index) for index in range(30_000)]
+    world = World(source, numbered(range(30_000)))
+    pairs = [Pair(source[index][0], index) for index in range(0, 30_000, distance)]
+    match = RangeMatch(Span(0, end(world.source)), Span(0, 30_000), pairs, budget=5_000)
+    assert world.match(match).complete
+    assert world.reads < 2 * 64 + 100
+
+
 def test_a_recreated_topic_of_which_only_the_end_was_copied_is_found_out() -> None:
     world = World(numbered(range(5000)), numbered(range(3000, 5000)))
     found = proof(world, pairs=[Pair(3000, 0), Pair(4900, 1900)])

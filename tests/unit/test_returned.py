@@ -106,7 +106,7 @@ def test_an_open_transaction_of_the_lost_cluster_is_waited_for() -> None:
     home = [record(0, 0), record(1, 1)]
     ports = Ports({("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): []})
     ports.stable["LEFT", "T"] = 1
-    with pytest.raises(TimedOutError, match="a transaction is open"):
+    with pytest.raises(TimedOutError, match="a transaction is open from offset 1 on"):
         compared(ports, 1)
 
 
