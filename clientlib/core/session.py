@@ -16,7 +16,7 @@ clock: ``now`` is passed in (seconds, monotonic).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -70,11 +70,16 @@ KEPT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What was read last of a partition that the group has taken back."""
+    """What was read last of a partition that the group has taken back, and how long it counts."""
 
     origin: ClusterAlias
-    memory: Iterable[Message]
+    memory: Sequence[Message]
     until: float
+
+    @property
+    def reached(self) -> Offset:
+        """The offset behind the last record that was read."""
+        return self.memory[-1].offset() + 1 if self.memory else 0
 
 
 @dataclass(slots=True)
@@ -646,15 +651,19 @@ class Session:
         at = past(skip, read.at)
         span = Span(read.origin, name, at, read.end, floor=floor, skip=skip, filter=passed)
         span.late = late if self._late is Late.ASK else ()
-        self._recall(seat.key, span)
+        self._recall(seat.key, span, read.at)
         seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)
 
-    def _recall(self, key: SeatKey, span: Span) -> None:
-        """Remember what was read of the same log before the group took it away and gave it back."""
+    def _recall(self, key: SeatKey, span: Span, at: Offset) -> None:
+        """Remember what was read of the same log before the group took it away and gave it back.
+
+        Not if another member has read on since: the records before ``at`` are those that it
+        remembers, and its reports tell them.
+        """
         left = self._left.pop(key, None)
-        if left is not None and left.origin == span.origin:
+        if left is not None and left.origin == span.origin and left.reached >= at:
             span.memory.extend(m for m in left.memory if m.offset() < span.start)
 
     def _start_ready(self) -> list[Command]:

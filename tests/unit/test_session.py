@@ -299,9 +299,9 @@ def test_a_disowned_partition_is_stopped_and_forgotten(lost: bool) -> None:
     assert group.session.seats == {}
 
 
-def _rebalance(group: Group, seconds: float = 0.1) -> list[int]:
+def _rebalance(group: Group, seconds: float = 0.1, come_to: int = 62) -> list[int]:
     """Take the partition away and give it back; return the offsets that are remembered then."""
-    offsets = {"LEFT": 62, "RIGHT": 0}
+    offsets = {"LEFT": come_to, "RIGHT": 0}
     span = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # it is read
     span.memory.extend(SimpleNamespace(offset=lambda at=at: at) for at in (60, 61, 62))  # type: ignore[union-attr]  # as above
     group.session.on_disowned("LEFT", [P0], lost=False)
@@ -310,7 +310,7 @@ def _rebalance(group: Group, seconds: float = 0.1) -> list[int]:
     group.now += seconds
     group.run(group.session.on_tick(group.now))
     group.own("LEFT")
-    assert started(group)[2] == 62
+    assert started(group)[2] == come_to
     again = group.session.seats[LEFT].tracker.current  # type: ignore[union-attr]  # as above
     return [message.offset() for message in again.memory]  # type: ignore[union-attr]  # as above
 
@@ -319,6 +319,15 @@ def test_what_was_read_before_a_rebalance_is_remembered_after_it() -> None:
     """The cluster dies right after: else all that its copy lacks would be read once more."""
     group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
     assert _rebalance(group) == [60, 61]
+
+
+@pytest.mark.parametrize(("come_to", "remembered"), [(61, [60]), (63, [60, 61, 62]), (70, [])])
+def test_what_was_read_before_another_member_has_read_on_is_not_remembered_after_it(
+    come_to: int, remembered: list[int]
+) -> None:
+    """Nobody else's memory counted then: with the lost cluster, 45 records came again."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    assert _rebalance(group, come_to=come_to) == remembered
 
 
 def test_what_was_read_of_a_partition_that_does_not_come_back_is_not_kept_for_ever() -> None:
