@@ -26,20 +26,23 @@ def recent() -> deque[Message]:
 def remembered(
     messages: Iterable[Message], upto: Offset | None, most: int, start: Offset | None = None
 ) -> Memory:
-    """Return the prints of the last ``most`` messages below ``upto`` (None: of all).
+    """Return the prints of the last ``most`` messages below ``upto`` (None: of all), by offset.
 
     Messages have confluent-kafka's methods. Fingerprints are made here and not for each record,
-    because nearly all of them are never asked for. ``start``: where reading began.
+    because nearly all of them are never asked for. ``start``: where reading began. What was read
+    twice, because the application went back to it, is one record.
     """
     listed = list(messages)
+    full = len(listed) >= RECENT
     if upto is not None:
         listed = [m for m in listed if m.offset() < upto]
-    chosen = listed[-most:]
+    latest = {m.offset(): m for m in reversed(listed)}  # the newest first
+    chosen = [latest[offset] for offset in sorted(islice(latest, most))]
     stamped = not any(m.timestamp()[0] == _LOG_APPEND_TIME for m in islice(chosen, 1))
     return Memory(
         tuple(Print(m.offset(), original_print(record(m), use_timestamp=stamped)) for m in chosen),
         stamped,
-        start if len(listed) == len(chosen) < RECENT else None,
+        start if len(latest) == len(chosen) and not full else None,
     )
 
 

@@ -76,12 +76,7 @@ class Span:
         return self.floor <= offset <= max(upper, self.high)
 
     def seek(self, offset: Offset) -> None:
-        """The application reads on from another offset of the same log.
-
-        What it goes back to is not processed any more: if the cluster is lost, it comes again.
-        """
-        while self.memory and self.memory[-1].offset() >= offset:
-            self.memory.pop()
+        """The application reads on from another offset of the same log."""
         self.high = max(self.high, self.next)
         self.next = offset
         self.drained = False

@@ -1,7 +1,5 @@
 """What is committed of what was delivered: spans, covering, withheld and refused commits."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from clientlib.core.tracker import Span, Tracker, changed, lag
@@ -109,18 +107,6 @@ def test_seeking_back_allows_commits_from_the_start_of_the_range() -> None:
     assert tracker.commit(COPY, 12, covering=True)
     assert not tracker.commit(COPY, 3, covering=True)
     assert not tracker.commit(COPY, 13, covering=True)
-
-
-@pytest.mark.parametrize(("to", "remembered"), [(5, [4]), (7, [4, 5, 6]), (20, [4, 5, 6, 7])])
-def test_what_an_application_goes_back_to_counts_as_not_processed(
-    to: int, remembered: list[int]
-) -> None:
-    """The cluster was lost before it had all of that again, and the rest never came."""
-    span = Span("LEFT", COPY, 4, None)
-    span.memory.extend(SimpleNamespace(offset=lambda at=at: at) for at in range(4, 8))
-    span.next = 8
-    span.seek(to)
-    assert [message.offset() for message in span.memory] == remembered
 
 
 def test_finished_spans_are_forgotten_but_not_their_commits() -> None:
