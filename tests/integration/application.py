@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clientlib import FailoverConsumer, FailoverProducer
@@ -412,10 +412,12 @@ class Application:
             what="members are still moving",
         )
 
-    def ends(self, alias: str, topic: str) -> dict[int, int]:
-        """Return the end of each partition of a physical topic."""
+    def ends(
+        self, alias: str, topic: str, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    ) -> dict[int, int]:
+        """Return the (last stable) end of each partition of a physical topic."""
         asked = {TopicPartition(topic, n): OffsetSpec.latest() for n in range(self.partitions)}
-        found = self.admins[alias].list_offsets(asked)
+        found = self.admins[alias].list_offsets(asked, isolation_level=isolation)
         return {tp.partition: one.result(10).offset for tp, one in found.items()}
 
     def wait_copied(self, timeout_s: float = 60) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from application import Application
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 from disaster import give_up_left_now, switched, work_on
 from transacting import Transacting
 
@@ -84,11 +83,8 @@ def behind_stable_ends(app: Application) -> list[str]:
     """Return what LEFT holds of transactions that are open, and behind them: whose they are."""
     settings = {"bootstrap.servers": app.lab.bootstrap("LEFT"), "group.id": "open"}
     isolated = {"isolation.level": "read_uncommitted", "enable.partition.eof": True}
-    parts = [TopicPartition(app.topic, number) for number in range(app.partitions)]
-    asked = {part: OffsetSpec.latest() for part in parts}
-    stable = app.admins["LEFT"].list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
-    for part in parts:
-        part.offset = stable[part].result(10).offset
+    stable = app.ends("LEFT", app.topic, IsolationLevel.READ_COMMITTED)
+    parts = [TopicPartition(app.topic, number, end) for number, end in stable.items()]
     consumer, found, at_end = Consumer({**settings, **isolated}), [], 0
     consumer.assign(parts)
     while at_end < len(parts):

@@ -85,6 +85,7 @@ class FakeHandle:
         self.sim = cluster.sim
         self._queue: deque[Produced] = deque()
         self._flight: dict[_Batch, None] = {}
+        self._flying = 0
         self._line: deque[_Batch] = deque()
         self._reports: deque[tuple[Produced, Any]] = deque()
         self._wire = self._answer = 0.0
@@ -115,6 +116,7 @@ class FakeHandle:
         batch = _Batch(list(self._queue), deaths=self.cluster.deaths)
         self._queue.clear()
         self._flight[batch] = None
+        self._flying += len(batch.records)
         self._line.append(batch)
         self._wire = max(self._wire, self.sim.now) + self.sim.between(
             0.0005, 0.5 if slow else 0.005
@@ -171,6 +173,7 @@ class FakeHandle:
         while self._flight and next(iter(self._flight)).answered:  # reports come in order
             first = next(iter(self._flight))
             del self._flight[first]
+            self._flying -= len(first.records)
             self._reports.extend((one, None) for one in first.records)
 
     def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
@@ -180,6 +183,7 @@ class FakeHandle:
             self._reports.extend((one, _PURGED) for one in batch.records)
         if in_flight:
             self._flight.clear()
+            self._flying = 0
         if in_queue:
             self._reports.extend((one, _PURGED) for one in self._queue)
             self._queue.clear()
@@ -205,8 +209,7 @@ class FakeHandle:
         return len(self)
 
     def __len__(self) -> int:
-        flying = sum(len(batch.records) for batch in self._flight)
-        return len(self._queue) + flying + len(self._reports)
+        return len(self._queue) + self._flying + len(self._reports)
 
 
 def _bytes(data: str | bytes | None) -> bytes | None:
