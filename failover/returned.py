@@ -159,7 +159,8 @@ class Comparison:
         """Return the ends. Raises TimedOutError: what an open transaction comes to is not known."""
         ends, hanging = settled_ends(self._ports.admin, home, parts)
         if hanging:
-            raise TimedOutError(f"{home}: {'; '.join(hanging[:3])}")
+            told = f"{home}: {'; '.join(hanging[:3])}"
+            raise TimedOutError(f"{told}; end one that stays by kafka-transactions.sh abort")
         return ends
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:

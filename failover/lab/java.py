@@ -48,13 +48,25 @@ class Java:
         if (data / "meta.properties").exists():
             return
         arguments = ["format", "-t", cluster_id, "-c", str(properties)]
+        self.tool(properties.parent, "kafka.tools.StorageTool", *arguments)
+
+    def tool(self, home: Path, main: str, *arguments: str) -> str:
+        """Run one of Kafka's tools to its end and return what it prints.
+
+        Raises RemoteError with all of its output when it fails.
+        """
         quick = [*classdata.use(self._archive("broker")), "-XX:TieredStopAtLevel=1", "-Xmx128m"]
-        command = self._command(properties.parent, *quick, "kafka.tools.StorageTool", *arguments)
         answer = subprocess.run(
-            command, capture_output=True, text=True, env=self.env(), timeout=60, check=False
+            self._command(home, *quick, main, *arguments),
+            capture_output=True,
+            text=True,
+            env=self.env(),
+            timeout=60,
+            check=False,
         )
         if answer.returncode != 0:
-            raise RemoteError(f"Kafka's storage tool failed:\n{answer.stdout}{answer.stderr}")
+            raise RemoteError(f"Kafka's {main} failed:\n{answer.stdout}{answer.stderr}")
+        return answer.stdout
 
     def _command(self, home: Path, *rest: str) -> list[str]:
         temporary = home / "tmp"  # unpacked native libraries must go with the lab

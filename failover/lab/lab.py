@@ -297,6 +297,15 @@ class Lab:
             write_atomically(self._directory / _STATE, settings.dump_layout(self._layout))
             shutil.rmtree(self._directory / alias)
 
+    def transactions(self, alias: str, *arguments: str) -> str:
+        """Run Kafka's ``kafka-transactions.sh`` on a cluster and return what it prints.
+
+        Raises RemoteError with all of its output when it fails.
+        """
+        main = "org.apache.kafka.tools.TransactionsCommand"
+        server = ("--bootstrap-server", self.bootstrap(alias))
+        return self._java().tool(self._directory / alias, main, *server, *arguments)
+
     def kill(self, name: str) -> None:
         """SIGKILL: the process loses what it did not write, and returns nothing to anyone."""
         self._managed(name).kill()
