@@ -249,10 +249,11 @@ class _Walk:
         forward = all(a.source < b.source for a, b in pairwise(inside))
         long = max(self._lengths()) > _CHUNK
         if long and inside and forward and not self.skip and self.there < self.target.end:
-            known = yield from self._checked(_spread(inside, _MOST_PAIRS))
+            some = _spread(inside, _MOST_PAIRS)
+            known = yield from self._checked(some)
             if known is not None and (yield from self._same_after(known)):
                 self.at, self.there = self.source.end, self.target.end
-                by = f"the same records at {len(inside)} offset syncs and after them"
+                by = f"the same records at {len(some)} offset syncs and after them"
                 return self._match(complete=True, reason=by)
         return self._match(complete=False, reason=why)
 
