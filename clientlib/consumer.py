@@ -42,6 +42,7 @@ log = logging.getLogger("clientlib.consumer")
 
 _TICK_S = 0.05
 _CLOSE_S = 3.0  # for clusters that are not active: a standby's group is left in milliseconds
+_CLOSE_ACTIVE_S = 10.0  # twice what librdkafka waits for the answer to its farewell
 _MAX_BATCH = 1_000_000
 _USER_CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "on_commit")
 _FORCED = {
@@ -75,6 +76,7 @@ def _runtime_options(settings: Settings) -> Options:
     return Options(
         group=str(group),
         incremental=_incremental(settings),
+        classic=settings.get("group.protocol") != "consumer",
         auto_commit=_flag(settings.get("enable.auto.commit", True)),
         auto_commit_interval_s=float(settings.get("auto.commit.interval.ms", 5000)) / 1000,
         auto_store=_flag(settings.get("enable.auto.offset.store", True)),
@@ -129,7 +131,7 @@ class FailoverConsumer(Consumer):
             self._wake,
             self._options,
         )
-        self._patience = Patience(self._given_up)
+        self._patience = Patience(self._given_up, self._watch.answers)
         self._runtime = Runtime(
             runtime_options,
             self._options.naming,
@@ -218,6 +220,7 @@ class FailoverConsumer(Consumer):
             seen=runtime.seen,
             host=socket.gethostname(),
             pid=os.getpid(),
+            away=tuple(sorted(runtime.away)),
         )
 
     @property
@@ -440,8 +443,7 @@ class FailoverConsumer(Consumer):
         if track is None:
             raise KafkaException(KafkaError(KafkaError._STATE, "Erroneous state"))  # noqa: SLF001
         self._active().seek(partition)
-        if partition.offset >= 0:
-            self._live.sought(track, partition.offset)
+        self._live.sought(track, partition.offset)
 
     # -- the rest goes to the active cluster -------------------------------------------------
 
@@ -513,7 +515,11 @@ class FailoverConsumer(Consumer):
         return origin_on(self._options.naming, self._runtime.active, message, view)
 
     def close(self) -> None:
-        """Finish as at a revoke, leave the groups on all clusters, stop all threads."""
+        """Finish as at a revoke, leave the groups on all clusters, stop all threads.
+
+        A cluster that does not answer is waited for 10 s if it is the active one, else 3 s. What
+        librdkafka calls meanwhile (``on_commit``, ``error_cb``) runs in another thread.
+        """
         if self._runtime is None:
             super().close()
             return
@@ -524,9 +530,13 @@ class FailoverConsumer(Consumer):
         self._threads.stop()
         self._runtime.leave()
         for alias, handle in self._handles.items():
-            if alias == self._runtime.active:
-                handle.close()
-            elif not close_within(handle, _CLOSE_S):
+            patience = _CLOSE_ACTIVE_S if alias == self._runtime.active else _CLOSE_S
+            try:
+                closed = close_within(handle, patience)
+            except Exception as error:  # noqa: BLE001 - raised when everything is closed
+                self._runtime.raise_later(error)
+                continue
+            if not closed:
                 log.info("%s does not answer; it is left without a farewell", alias)
         self._closed = True
         self.__dict__.pop("poll", None)

@@ -466,7 +466,9 @@ class Execution:
         if state is None or state.epoch.counter > old.epoch.counter:
             return replace(old, phase=RunPhase.DONE)
         if publish.shows_commit(old, merged):
-            return replace(old, phase=RunPhase.MOVING, cause="", pending=())
+            # its time starts anew, and writes have been open for long
+            since = old.committed_ms or old.times.get(RunPhase.MOVING.value, 0)
+            return replace(old, phase=RunPhase.MOVING, committed_ms=since, cause="", pending=())
         if state.phase is Phase.ACTIVE:
             return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
         at_home = self._views.get(old.witness)

@@ -26,11 +26,12 @@ class Span:
     """One readable stretch of one log, and how far the application is in it.
 
     ``start`` is where this member began, ``floor`` where the epoch's range begins: an application
-    may seek and commit back to there. ``skip`` is what nobody is to read there. ``next`` is the
-    delivered position and ``high`` the highest that it was. ``drained`` says that nothing readable
-    is left before ``end``, so that a commit at ``next`` means ``end``. ``late`` are late records
-    that the application is asked about, ``filter``: what else it is not to be given, ``memory``:
-    the records that it got last.
+    may seek back to there, and commit what is not before the ``lowest`` place that it has read
+    from: else it is late, or of another cluster's log of that name. ``skip`` is what nobody is to
+    read there. ``next`` is the delivered position and ``high`` the highest that it was. ``drained``
+    says that nothing readable is left before ``end``, so that a commit at ``next`` means ``end``.
+    ``late`` are late records that the application is asked about, ``filter``: what else it is not
+    to be given, ``memory``: the records that it got last.
     """
 
     origin: ClusterAlias
@@ -40,6 +41,7 @@ class Span:
     floor: Offset = -1
     next: Offset = -1
     high: Offset = -1
+    lowest: Offset = -1
     stored: Offset = -1
     committed: Offset = -1
     withheld: Offset = -1
@@ -53,6 +55,7 @@ class Span:
         """Begin at the start."""
         self.floor = self.start if self.floor < 0 else min(self.floor, self.start)
         self.next = max(self.next, self.start)
+        self.lowest = self.start
         self.committed = max(self.committed, self.start)
 
     @property
@@ -73,10 +76,16 @@ class Span:
     def accepts(self, offset: Offset) -> bool:
         """Say whether a commit of this offset can come from this member."""
         upper = self.end if self.end is not None and self.drained else self.next
-        return self.floor <= offset <= max(upper, self.high)
+        return self.lowest <= offset <= max(upper, self.high)
 
     def seek(self, offset: Offset) -> None:
-        """The application reads on from another offset of the same log."""
+        """The application reads on from another offset of the same log.
+
+        A negative one is a place that only the log knows (its beginning, its end).
+        """
+        self.lowest = max(self.floor, min(self.lowest, offset))
+        if offset < 0:
+            return
         self.high = max(self.high, self.next)
         self.next = offset
         self.drained = False

@@ -35,6 +35,9 @@ _REFUSALS = frozenset(
 )
 """The group's coordinator has looked at the commit and has not taken it."""
 
+_OWN_S = 1.0
+"""How long a commit of our own may hold up the application, which has not asked for it."""
+
 
 @dataclass(slots=True)
 class Track:
@@ -43,6 +46,8 @@ class Track:
     seat: Seat
     span: Span
     cluster: ClusterAlias
+    lost: bool = False
+    """Another member may read it already: what is committed of it now would set that one back."""
 
 
 @dataclass(slots=True)
@@ -124,7 +129,7 @@ class Commits:
         if not request:
             return dict.fromkeys(positions, True)
         try:
-            answer = self._commit_now(cluster, request)
+            answer = self._commit_now(cluster, request, _OWN_S)
         except KafkaException as error:
             log.info("commit on %s failed, trying again: %s", cluster, error)
             refused_it = error.args[0].code() in _REFUSALS
@@ -147,7 +152,7 @@ class Commits:
         return self._tps(seat.key, seat.base.epoch, offsets, kept)
 
     def _reading_seats(self) -> list[Seat]:
-        return [track.seat for track in tuple(self._tracks.values())]
+        return [track.seat for track in tuple(self._tracks.values()) if not track.lost]
 
     def in_background(self, *, due: bool) -> None:
         """Commit automatically, and again what a rebalance has refused while we still own it."""
@@ -172,12 +177,14 @@ class Commits:
         if self._auto_commit:
             self._store(seats)
         try:
-            self._send(seats, asynchronous=False)
+            self._send(seats, asynchronous=False, within=_OWN_S)
         except KafkaException as error:
             log.info("last commit before a revoke failed: %s", error)
 
-    def _send(self, seats: Iterable[Seat], *, asynchronous: bool) -> list[TopicPartition]:
-        """Send what is due for some seats: one request per cluster."""
+    def _send(
+        self, seats: Iterable[Seat], *, asynchronous: bool, within: float | None = None
+    ) -> list[TopicPartition]:
+        """Send what is due for some seats, as soon as it can be: one request per cluster."""
         requests: dict[ClusterAlias, list[TopicPartition]] = {}
         chosen = list(seats)
         for seat in chosen:
@@ -188,21 +195,25 @@ class Commits:
                 done += request
             elif request:
                 try:
-                    if asynchronous:
-                        self._members[cluster].commit(offsets=request, asynchronous=True)
+                    if not asynchronous:
+                        self._commit_now(cluster, request, within)
+                    elif self._waiting.busy(cluster):
+                        self._again(seat for seat in chosen if seat.key.cluster == cluster)
                     else:
-                        self._commit_now(cluster, request)
+                        self._members[cluster].commit(offsets=request, asynchronous=True)
                 except KafkaException:
                     self._again(chosen)
                     raise
                 done += request
         return done
 
-    def _commit_now(self, cluster: ClusterAlias, request: list[TopicPartition]) -> Any:
+    def _commit_now(
+        self, cluster: ClusterAlias, request: list[TopicPartition], within: float | None
+    ) -> Any:
         member = self._members[cluster]
         if cluster == self.inside:
-            return member.commit(offsets=request, asynchronous=False)
-        return self._waiting.commit(cluster, member, request)
+            return self._waiting.commit_inside(cluster, member, request)
+        return self._waiting.commit(cluster, member, request, within)
 
     def _again(self, seats: Iterable[Seat]) -> None:
         for seat in seats:
@@ -234,7 +245,7 @@ class Commits:
         """Return the seat that reads the logical partition of a physical one."""
         track = self._tracks.get((tp.topic, tp.partition))
         if track is not None:
-            return track.seat
+            return None if track.lost else track.seat
         found = self._naming.origin_of(tp.topic, active) if active else None
         if found is None or active is None:
             return None

@@ -143,12 +143,23 @@ def stable_end(admin: AdminClient, tp: TopicPartition) -> Any:
 def close_within(handle: Any, seconds: float) -> bool:
     """Close a handle, and wait so long for it; say whether it is closed, else a thread goes on.
 
-    One with commits on their way to a cluster that is gone waits for their time to be over, which
-    takes a minute or more, and nobody can be told anything by them any more.
+    One with commits on their way to a cluster that is gone waits for a minute and more, or for
+    ever, and nobody can be told anything by them any more. Raises what ``close`` raises, such as
+    what a callback of the application has raised in it.
     """
-    thread = threading.Thread(target=handle.close, name="failover-close", daemon=True)
+    raised: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            handle.close()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            raised.append(error)
+
+    thread = threading.Thread(target=close, name="failover-close", daemon=True)
     thread.start()
     thread.join(seconds)
+    for error in raised:
+        raise error
     return not thread.is_alive()
 
 

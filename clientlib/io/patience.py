@@ -1,10 +1,15 @@
 """Synchronous commits that do not hold the application up when their cluster dies meanwhile.
 
-confluent-kafka's synchronous commit has no timeout: with a dead cluster it blocks for many seconds,
-and only the thread inside it may use the handle. So it runs on a thread of its own, and whoever
-waits for it goes on as soon as the state says that the cluster was given up.
+confluent-kafka's synchronous commit has no timeout: with a dead cluster it blocks until that is
+back, and only the thread inside it may use the handle. So it runs on a thread of its own, and
+whoever waits for it goes on when the time for it is over, or as soon as the state says that the
+cluster was given up. Until it has ended the handle is busy: nobody else may call it.
+
+In a callback of that handle no other thread gets in; there the cluster is asked first whether it
+lives. What is left is the time of one request: a cluster that dies in it holds the callback up.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -22,10 +27,15 @@ _Work = tuple["Future[Any]", MemberPort, list[Any]]
 
 
 class Patience:
-    """Waits for commits on all clusters; ``given_up`` says whether one is not to be waited for."""
+    """Waits for commits on all clusters; ``given_up`` says whether one is not to be waited for.
 
-    def __init__(self, given_up: Callable[[ClusterAlias], bool]) -> None:
-        self._given_up = given_up
+    ``answers`` asks a cluster, now, whether it lives.
+    """
+
+    def __init__(
+        self, given_up: Callable[[ClusterAlias], bool], answers: Callable[[ClusterAlias], bool]
+    ) -> None:
+        self._given_up, self._answers = given_up, answers
         self._threads = Threads("failover-commit")
         self._queues: dict[ClusterAlias, SimpleQueue[_Work | None]] = {}
         self._stuck: dict[ClusterAlias, Future[Any]] = {}
@@ -38,19 +48,40 @@ class Patience:
             return False
         return stuck is not None
 
-    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
-        """Commit and wait. Raises KafkaException; _TIMED_OUT when the cluster was given up."""
-        if self.busy(cluster):
-            raise _given_up()
+    def commit(
+        self,
+        cluster: ClusterAlias,
+        member: MemberPort,
+        offsets: list[Any],
+        within: float | None = None,
+    ) -> Any:
+        """Commit and wait, ``within`` seconds at most or as long as it takes.
+
+        Raises KafkaException: _TIMED_OUT when that is over, or when the cluster was given up.
+        """
+        if self.busy(cluster) and (within is not None or self._given_up(cluster)):
+            raise _no_answer(cluster)
         future: Future[Any] = Future()
         self._queue(cluster).put((future, member, offsets))
+        until = float("inf") if within is None else time.monotonic() + within
         while True:
             try:
                 return future.result(timeout=_LOOK_S)
             except FutureTimeoutError:
-                if self._given_up(cluster):
+                if self._given_up(cluster) or time.monotonic() >= until:
                     self._stuck[cluster] = future
-                    raise _given_up() from None
+                    raise _no_answer(cluster) from None
+
+    def commit_inside(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait, in a callback of that member.
+
+        Raises KafkaException: _TIMED_OUT when the cluster does not answer; the commit is on its way
+        then, before anything else that the member tells its group.
+        """
+        if self._answers(cluster):
+            return member.commit(offsets=offsets, asynchronous=False)
+        member.commit(offsets=offsets, asynchronous=True)
+        raise _no_answer(cluster)
 
     def close(self) -> None:
         """End the threads; one that is stuck ends with its process."""
@@ -73,22 +104,33 @@ def _work_off(queue: "SimpleQueue[_Work | None]") -> None:
             future.set_exception(error)
 
 
-def _given_up() -> KafkaException:
-    return KafkaException(KafkaError(KafkaError._TIMED_OUT, "the cluster was given up"))  # noqa: SLF001
+def _no_answer(cluster: ClusterAlias) -> KafkaException:
+    reason = f"{cluster} does not answer a commit that is on its way"
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001
 
 
 class Direct:
-    """Commits on the caller's thread: where nobody else can, as in a rebalance callback."""
+    """Commits on the caller's thread, as long as it takes."""
 
     def busy(self, cluster: ClusterAlias) -> bool:
         """Never."""
         del cluster
         return False
 
-    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+    def commit(
+        self,
+        cluster: ClusterAlias,
+        member: MemberPort,
+        offsets: list[Any],
+        within: float | None = None,
+    ) -> Any:
         """Commit and wait. Raises KafkaException."""
-        del cluster
+        del cluster, within
         return member.commit(offsets=offsets, asynchronous=False)
+
+    def commit_inside(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait. Raises KafkaException."""
+        return self.commit(cluster, member, offsets)
 
     def close(self) -> None:
         """Nothing to end."""

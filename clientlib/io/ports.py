@@ -160,14 +160,27 @@ class Jobs(Protocol):
 
 
 class Waiting(Protocol):
-    """Makes synchronous commits, and waits for them as long as their cluster is not given up."""
+    """Makes synchronous commits, and waits for them as long as their cluster is not given up.
+
+    It does not wait longer than ``within`` seconds where that is given.
+    """
 
     def busy(self, cluster: ClusterAlias) -> bool:
         """Say whether a commit that nobody waits for is still inside the cluster's handle."""
         ...
 
-    def commit(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+    def commit(
+        self,
+        cluster: ClusterAlias,
+        member: MemberPort,
+        offsets: list[Any],
+        within: float | None = None,
+    ) -> Any:
         """Commit and wait. Raises KafkaException."""
+        ...
+
+    def commit_inside(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
+        """Commit and wait, in a callback of that member. Raises KafkaException."""
         ...
 
 

@@ -69,10 +69,15 @@ _NOWHERE = ("", -1, Span("", "", 0, None))
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the runtime needs of the application's settings."""
+    """What the runtime needs of the application's settings.
+
+    ``classic``: of the group protocols the one where each member hears of its assignment, also of
+    an empty one, and comes back as another member after its session has ended.
+    """
 
     group: str
     incremental: bool = False
+    classic: bool = True
     auto_commit: bool = True
     auto_commit_interval_s: float = 5.0
     auto_store: bool = True
@@ -158,6 +163,10 @@ class Runtime:
         self._active: ClusterAlias | None = None
         self._drained: list[Partition] = []
         self._assigned: dict[ClusterAlias, dict[PhysicalKey, Span]] = {a: {} for a in members}
+        self.away: set[ClusterAlias] = set()
+        """Where the member's session has ended and it is not back in the group yet."""
+        self._behind: set[ClusterAlias] = set()
+        """Where what the member reads is not yet what the application has been given."""
         self._paused: set[PhysicalKey] = set()
         self._asked: dict[PhysicalKey, int] = {}
         self._raised: Exception | None = None
@@ -265,7 +274,11 @@ class Runtime:
         self.attention = False
         self._serve_standbys()
         fresh = self._active is not None and self._watch.fresh(self._active)
-        self._fresh = fresh and self._watch.version == self._version
+        self._fresh = fresh and self._watch.version == self._version and not self._stuck()
+
+    def _stuck(self) -> bool:
+        """Say whether the active member's handle is busy with a commit that nobody waits for."""
+        return self._active is not None and self._busy(self._active)
 
     def _overslept(self, asked: float) -> bool:
         """Say whether this process was stopped inside a call: what it got may be another's now."""
@@ -295,6 +308,8 @@ class Runtime:
             self._on_state(now)
         for done in self._jobs.collect():
             self._run(self._on_done(done, now))
+        for cluster in tuple(self._behind):
+            self._apply_assignment(cluster)
         if self._drained:
             noted, self._drained = set(self._drained), []
             tracks = tuple(self.tracks.values())  # a seek since then takes a drained span back
@@ -303,7 +318,7 @@ class Runtime:
         self._run(self.session.on_tick(now))
         self._serve_standbys()
         slept = self._overslept(now)  # inside a commit, say: what was asked above is long ago
-        self._fresh = self._active in fresh and not slept
+        self._fresh = self._active in fresh and not slept and not self._stuck()
         self.attention = self.attention or slept
         self._awake_until = now + AWAKE_S if self._fresh else 0.0
         due = self.options.auto_commit and now >= self._next_commit
@@ -549,7 +564,11 @@ class Runtime:
         try:
             callback(self.callbacks.facade, partitions)
         except Exception as error:  # noqa: BLE001 - raised again by raise_pending
-            self._raised = self._raised or error
+            self.raise_later(error)
+
+    def raise_later(self, error: Exception) -> None:
+        """Keep the first error of a callback until everything is whole."""
+        self._raised = self._raised or error
 
     def raise_pending(self) -> None:
         """Raise what a callback of the application has raised, as confluent-kafka's poll does."""
@@ -569,9 +588,8 @@ class Runtime:
             track = self.tracks.get(key)
             if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
                 continue
-            if wanted.offset >= 0:
-                self.sought(track, wanted.offset)
-            else:
+            self.sought(track, wanted.offset)
+            if wanted.offset < 0:
                 self._asked[key] = wanted.offset
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
@@ -579,8 +597,10 @@ class Runtime:
         keys = [(span.topic, partition.number) for partition, span in spans.items()]
         self._take_back(keys)
         callback = self.callbacks.on_revoke
-        if lost and self.callbacks.on_lost is not None:
-            callback = self.callbacks.on_lost
+        if lost:
+            callback = self.callbacks.on_lost or callback
+            for key in self.tracks.keys() & keys:
+                self.tracks[key].lost = True
         self._call(callback, [TopicPartition(*key) for key in keys])
         if not lost:
             self._commits.at_revoke([self.tracks[key].seat for key in keys if key in self.tracks])
@@ -604,14 +624,16 @@ class Runtime:
 
     def _apply_assignment(self, cluster: ClusterAlias) -> None:
         """Make the member read exactly what the application has been given."""
+        if self._busy(cluster):
+            self._behind.add(cluster)  # nobody can use its handle now, nor poll what it reads
+            return
+        self._behind.discard(cluster)
         wanted = {key: t.span for key, t in self.tracks.items() if t.cluster == cluster}
         before = self._assigned[cluster]
         removed = [key for key, span in before.items() if wanted.get(key) is not span]
         added = [key for key, span in wanted.items() if before.get(key) is not span]
         if not removed and not added:
             return
-        if self._busy(cluster):
-            return  # its handle cannot be used now; what it reads nobody polls
         member = self.members[cluster]
         self._assigned[cluster] = wanted
         if self.options.incremental:
@@ -634,12 +656,29 @@ class Runtime:
         """Rebalance callback of a member: hold the partitions without fetching."""
         owned = [Partition(tp.topic, tp.partition) for tp in partitions]
         log.debug("group %s on %s: owns %s", self.options.group, cluster, owned)
+        self.away.discard(cluster)
         self._commits.inside = cluster
         try:
+            self._give_up_held(cluster, owned)
             self._own(cluster, owned)
         finally:
             self._commits.inside = None
         self.attention = True
+
+    def _give_up_held(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
+        """Make up for a revoke that did not come before this assignment.
+
+        librdkafka joins again without one where an assignment still waits for a poll, which takes
+        effect all the same (``rd_kafka_cgrp_revoke_all_rejoin``). What stays ours is finished and
+        committed by the new generation; what does not may be read by another member already.
+        """
+        held = {key.partition for key in self.session.seats if key.cluster == cluster}
+        stays = [partition for partition in owned if partition in held]
+        goes = [] if self.options.incremental else sorted(held.difference(owned))
+        if stays or goes:
+            log.info("group %s on %s: assigned anew without a revoke", self.options.group, cluster)
+            self._give_up(cluster, stays, lost=False)
+            self._give_up(cluster, goes, lost=True)
 
     def _own(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
         member = self.members[cluster]
@@ -656,6 +695,8 @@ class Runtime:
         """Rebalance callback of a member: the application finishes, then the partitions go."""
         gone = [Partition(tp.topic, tp.partition) for tp in partitions]
         log.debug("group %s on %s: loses %s", self.options.group, cluster, gone)
+        if lost and self.options.classic:
+            self.away.add(cluster)
         self._commits.inside = cluster
         try:
             self._disown(cluster, gone, lost=lost)
@@ -663,7 +704,8 @@ class Runtime:
             self._commits.inside = None
         self.attention = True
 
-    def _disown(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
+    def _give_up(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
+        """Let the application finish with partitions, and forget them."""
         for command in self.session.on_disowned(cluster, gone, lost=lost):
             if isinstance(command, Stop):
                 self._stop(command.spans, lost=command.lost)
@@ -671,6 +713,9 @@ class Runtime:
         for partition in gone:
             self._commits.forget(SeatKey(cluster, partition))
         self.session.forget(cluster, gone)
+
+    def _disown(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
+        self._give_up(cluster, gone, lost=lost)
         member = self.members[cluster]
         if self.options.incremental:
             wanted = {key for key, track in self.tracks.items() if track.cluster == cluster}

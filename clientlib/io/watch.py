@@ -66,6 +66,10 @@ class StateWatch:
         self._version = 0
         self._listeners: list[Listener] = []
         self._begun, self._heard = time.monotonic(), False
+        self._admins = {
+            alias: AdminClient(helper_conf(cluster, "confirm"))
+            for alias, cluster in settings.clusters.items()
+        }
         self._threads = Threads(f"failover-watch-{scope}")
         for cluster in settings.clusters.values():
             self._threads.start(f"confirm-{cluster.alias}", lambda c=cluster: self._confirm(c))  # type: ignore[misc]  # as below
@@ -95,6 +99,14 @@ class StateWatch:
         asked = feed.since - 2 * _ASK_S
         return all(other.confirmed > asked for other in self._feeds.values())
 
+    def answers(self, cluster: ClusterAlias) -> bool:
+        """Ask this cluster, now: milliseconds where it lives, else `_ASK_S`."""
+        admin = self._admins.get(cluster)
+        try:
+            return admin is not None and self._end(admin, _ASK_S) >= 0
+        except (KafkaException, TimeoutError):
+            return False
+
     def confirmed_after(self, cluster: ClusterAlias, instant: float) -> bool:
         """Say whether everything written on this cluster by ``instant`` (monotonic) was read."""
         return self._feeds[cluster].confirmed > instant
@@ -114,8 +126,9 @@ class StateWatch:
             self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following, and end the connections."""
         self._threads.stop()
+        self._admins.clear()
 
     # -- threads ---------------------------------------------------------------------------
 
@@ -190,17 +203,24 @@ class StateWatch:
 
     def _confirm(self, cluster: Cluster) -> None:
         """Ask one cluster, again and again, where its state topic ends."""
-        admin = AdminClient(helper_conf(cluster, "confirm"))
-        tp = TopicPartition(self._settings.control.state_topic, self._partition)
+        admin = self._admins[cluster.alias]
         while not self._threads.stopping.wait(_ASK_S):
             asked = time.monotonic()
             try:
-                end = stable_end(admin, tp).result(timeout=1.0).offset
+                end = self._end(admin, 1.0)
             except (KafkaException, TimeoutError):
-                _forget_leaders(admin, tp.topic)
+                _forget_leaders(admin, self._settings.control.state_topic)
                 continue
-            if end >= 0:  # a broker that goes down answers with no offset, and no error
+            if end >= 0:
                 self._confirmed(self._feeds[cluster.alias], end, asked)
+
+    def _end(self, admin: AdminClient, within: float) -> int:
+        """Ask where the state topic ends; a broker that goes down answers -1, and no error.
+
+        Raises KafkaException, TimeoutError.
+        """
+        tp = TopicPartition(self._settings.control.state_topic, self._partition)
+        return int(stable_end(admin, tp).result(timeout=within).offset)
 
     def _confirmed(self, feed: _Feed, end: int, asked: float) -> None:
         """Wait a little for what was just written to be read, then call the view confirmed."""

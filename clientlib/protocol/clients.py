@@ -11,6 +11,7 @@ from enum import StrEnum
 from clientlib.protocol.errors import RecordFormatError
 from clientlib.protocol.records import decode_key, decode_value, encode_key, encode_value
 from clientlib.protocol.replay import Manifest, decode_manifest
+from clientlib.protocol.types import ClusterAlias
 
 
 class Role(StrEnum):
@@ -39,7 +40,8 @@ class Client:
     expires that long after the record's timestamp. A producer has ``replayed`` what the unplanned
     epochs up to that counter lacked; ``at_risk`` are acknowledged records that are not known to be
     replicated and that its buffer does not hold any more. ``transactional``: it may abort what it
-    has written.
+    has written. A consumer is ``away`` from the clusters where its group's session has ended and it
+    is not back yet; the group may still list the member that it was.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Client:
     replayed: int = 0
     at_risk: int = 0
     transactional: bool = False
+    away: tuple[ClusterAlias, ...] = ()
 
     def key(self) -> bytes:
         """Key of the client's record."""
@@ -79,6 +82,7 @@ class Client:
                 "replayed": self.replayed,
                 "at_risk": self.at_risk,
                 "transactional": self.transactional,
+                "away": list(self.away),
             }
         )
 
@@ -120,6 +124,7 @@ def decode_client(raw_key: bytes | None, raw_value: bytes) -> Client:
             replayed=int(body.get("replayed", 0)),
             at_risk=int(body.get("at_risk", 0)),
             transactional=bool(body.get("transactional", False)),
+            away=tuple(str(alias) for alias in body.get("away", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordFormatError(f"client record {key!r} is malformed: {error!r}") from error

@@ -374,7 +374,8 @@ class Run:
 
     ``base`` is the state that the run was planned on. ``ends`` and ``copies`` are by logical
     partition: where T[p] ends on the source, and where its copy ends on the target; ``skips`` is
-    what the copies repeat. ``times`` says when each phase was entered last (Unix ms). ``cause`` is
+    what the copies repeat. ``times`` says when each phase was entered last (Unix ms), and
+    ``committed_ms`` when a run had committed that was taken up after that, else 0. ``cause`` is
     why it is undone, if it is. Of an unplanned switch: what it may lose as estimated before, and
     what producers have ``replayed`` and declared ``lost`` after it.
     """
@@ -389,6 +390,7 @@ class Run:
     copies: Mapping[Partition, Offset] = field(default_factory=dict)
     skips: Mapping[Partition, Skip] = field(default_factory=dict)
     times: Mapping[str, int] = field(default_factory=dict)
+    committed_ms: int = 0
     intent: bool = False
     pending: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ PASSING = frozenset(
         "client-behind",
         "group-not-moved",
         "group-not-stable",
+        "member-away",
         "partition-not-owned-on-source",
         "partition-not-owned-on-target",
     }

@@ -133,9 +133,10 @@ def measured(run: Run) -> dict[str, Any]:
     ``closed_ms``: from asking producers to stop until the commit (or the reopening) was
     acknowledged. ``move_ms``: from the commit until every live group had moved.
     """
-    at = {name: run.times[phase.value] for name, phase in _AT.items() if phase.value in run.times}
+    times = _first_times(run)
+    at = {name: times[phase.value] for name, phase in _AT.items() if phase.value in times}
     found: dict[str, Any] = dict(at)
-    open_again = run.times.get(_P.MOVING.value, run.times.get(_P.UNDONE.value))
+    open_again = times.get(_P.MOVING.value, times.get(_P.UNDONE.value))
     if "closing_at_ms" in at and open_again is not None:
         found["closed_ms"] = open_again - at["closing_at_ms"]
         found["phases_ms"] = phases_ms(run)
@@ -151,13 +152,19 @@ def measured(run: Run) -> dict[str, Any]:
     return found
 
 
+def _first_times(run: Run) -> dict[str, int]:
+    """Return when each phase was entered; a run that was taken up committed before that."""
+    again = {_P.MOVING.value: run.committed_ms} if run.committed_ms else {}
+    return {**run.times, **again}
+
+
 def _order(run: Run) -> tuple[RunPhase, ...]:
     return _EMERGENCY_ORDER if run.request.emergency else _ORDER
 
 
 def phases_ms(run: Run) -> dict[str, int]:
     """Return how long each closed phase took, by the name of its step."""
-    entered = sorted((at, name) for name, at in run.times.items())
+    entered = sorted((at, name) for name, at in _first_times(run).items())
     return {
         PHASES[RunPhase(name)].step: following - at
         for (at, name), (following, _) in pairwise(entered)

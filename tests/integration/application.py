@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clientlib import FailoverConsumer, FailoverProducer
@@ -122,7 +128,10 @@ class Producing(threading.Thread):
 
 
 class Consuming(threading.Thread):
-    """One member. ``commit``: auto, message, batch (every 50), rare (every 1,000), never."""
+    """One member. ``commit``: auto, message, batch (every 50), rare (every 1,000), never.
+
+    ``unwaited`` commits each message, too, and does not wait for the answer.
+    """
 
     def __init__(
         self, app: "Application", name: str, group: str, topics: list[str], **settings: Any
@@ -134,6 +143,10 @@ class Consuming(threading.Thread):
         self.batch = settings.pop("batch", 0)
         self.stopping = threading.Event()
         self.stalled_until = 0.0
+        self.idle = threading.Event()
+        """Set while it stalls: it polls no more."""
+        self.at_revoke: Callable[[], None] = lambda: None
+        """Called first when partitions are revoked."""
         self.error: BaseException | None = None
         self.count = 0
         self.seen: dict[tuple[str, int], int] = {}
@@ -168,8 +181,10 @@ class Consuming(threading.Thread):
         self.consumer.subscribe(self.topics, on_revoke=self._revoked)
         while not self.stopping.is_set():
             if time.monotonic() < self.stalled_until:
+                self.idle.set()
                 time.sleep(0.01)  # the application's own work, not a wait for a condition
                 continue
+            self.idle.clear()
             if self.batch:
                 messages = self.consumer.consume(self.batch, 0.1)
             else:
@@ -200,13 +215,14 @@ class Consuming(threading.Thread):
             self.late.add((producer, int(seq)))
         self.count += 1
         self.seen[topic, partition] = offset + 1
-        every = {"message": 1, "batch": 50, "rare": 1000}.get(self.commit_mode)
+        every = {"message": 1, "unwaited": 1, "batch": 50, "rare": 1000}.get(self.commit_mode)
         if every and self.count % every == 0:
             self._commit(message)
 
     def _commit(self, message: Any) -> None:
+        unwaited = self.commit_mode == "unwaited"
         try:
-            done = self.consumer.commit(message=message, asynchronous=False)
+            done = self.consumer.commit(message=message, asynchronous=unwaited)
         except KafkaException as error:
             self.late_errors.append(error)  # a rebalance came in between: the next one repairs
             return
@@ -220,6 +236,7 @@ class Consuming(threading.Thread):
         )
 
     def _revoked(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self.at_revoke()
         keys = [(tp.topic, tp.partition) for tp in partitions]
         own = [TopicPartition(*key, self.seen[key]) for key in keys if key in self.seen]
         if own and self.commit_mode in {"message", "batch", "rare"}:
@@ -404,6 +421,15 @@ class Application:
         self.wait_caught_up(timeout_s)
         # what the next switch's preflight wants: every partition owned on both sides
         self.wait_settled(timeout_s)
+
+    def wait_group(self, alias: str, state: ConsumerGroupState, timeout_s: float = 30) -> None:
+        """Wait until the coordinator of a cluster says this of the group."""
+
+        def reached() -> bool:
+            asked = self.admins[alias].describe_consumer_groups([self.group()])
+            return asked[self.group()].result(10).state is state
+
+        wait_until(reached, timeout_s=timeout_s, what=f"the group is not {state.name}")
 
     def wait_settled(self, timeout_s: float = 60) -> None:
         wait_until(

@@ -4,10 +4,11 @@ import signal
 import threading
 
 import pytest
-from application import Application, tool
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from application import Application, Consuming, tool
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from disaster import switched, work_on
 
+from clientlib import FailoverConsumer
 from failover.checkers import Delivered, Expected
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
@@ -245,6 +246,44 @@ def test_idle_partitions_empty_topics_and_topics_that_come_later(app: Applicatio
     assert verdict.ok, verdict.to_json()
 
 
+def _stall(member: Consuming) -> None:
+    member.stalled_until = float("inf")
+    assert member.idle.wait(10)
+
+
+def _wake(member: Consuming) -> None:
+    member.stalled_until = 0.0
+
+
+def test_a_second_assignment_without_a_revoke_between(app: Application) -> None:
+    """A member that does not poll has an assignment waiting for it when its topics change.
+
+    librdkafka joins again by itself then, revokes nothing, and the application reads by the old
+    assignment until the group has made a new one.
+    """
+    later = f"L{app.tag}"
+    app.produce(2)
+    (holder,) = app.consume(1, commit="rare")
+    changes = {"topic.metadata.refresh.interval.ms": 500, "topics": [app.topic, later]}
+    (reader,) = app.consume(1, commit="rare", **changes)
+    app.wait_flowing()
+    _stall(holder)
+    (third,) = app.consume(1, commit="rare")
+    wait_until(lambda: not reader.seen, timeout_s=30, what="the reader is not revoked")
+    _stall(reader)
+    _wake(holder)
+    wait_until(lambda: holder.seen and third.seen, timeout_s=30, what="who polls does not read")
+    _stall(holder)  # the next rebalance waits for it
+    app.create_topic("LEFT", later)
+    app.wait_group("LEFT", ConsumerGroupState.PREPARING_REBALANCING)  # the reader has joined again
+    before = reader.count
+    _wake(reader)
+    wait_until(lambda: reader.count > before + 50, timeout_s=30, what="nothing is read")
+    _wake(holder)
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
 def test_the_standby_is_down_for_a_while_without_a_switch(app: Application) -> None:
     app.produce(1)
     app.consume(2, commit="batch")
@@ -374,3 +413,34 @@ def test_a_second_switch_at_the_same_time_is_refused(app: Application) -> None:
     switched(first.result())
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()
+
+
+def test_what_on_commit_raises_while_a_member_closes_is_raised_when_everything_is_closed(
+    app: Application,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ZeroDivisionError
+
+    app.produce(1)
+    member = FailoverConsumer(
+        {
+            "failover.config": app.config,
+            "group.id": app.group(),
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "on_commit": refuse,
+        }
+    )
+    member.subscribe([app.topic])
+    got = []
+
+    def read() -> bool:
+        message = member.poll(0.1)
+        got.extend([message] if message is not None else [])
+        return bool(got)
+
+    wait_until(read, timeout_s=60, what="nothing is read")
+    member.commit(message=got[-1], asynchronous=True)
+    with pytest.raises(ZeroDivisionError):
+        member.close()
+    assert member.state == "closed"

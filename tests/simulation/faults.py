@@ -34,7 +34,8 @@ class GroupSpec:
 class Plan:
     """The shape of a run.
 
-    ``mirror_kills``: when the mirror dies, as a part of the run, and for how many seconds. They are
+    ``mirror_kills``: when the mirror dies, as a part of the run, and for how many seconds.
+    ``topic_changes``: when topics change, as a part of the run, and how often in a row. Both are
     drawn apart, so that a seed without them is the run that it was before there were any.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     mirror_stops: int
     mirror_kills: tuple[tuple[float, float], ...]
     mirror_flush_s: float
+    topic_changes: tuple[tuple[float, int], ...]
     disaster: Disaster | None = None
     network_faults: int = 0
 
@@ -110,6 +112,9 @@ def draw_plan(sim: Scheduler) -> Plan:
     calm = rng.random() < 0.25
     own = random.Random(f"mirror {sim.seed}")
     number = own.choice((0, 0, 1, 3))
+    apart = random.Random(f"topics {sim.seed}")
+    often = apart.choice((0, 0, 0, 2))
+    changes = tuple((apart.random(), apart.choice((1, 3, 10))) for _ in range(often))
     kills = tuple((own.random(), own.choice((0.0, 0.3, 3.0))) for _ in range(number))
     groups = [_group(sim, f"g{n}", tuple(topics)) for n in range(1, rng.choice((2, 2, 3)))]
     if rng.random() < 0.3:
@@ -136,6 +141,7 @@ def draw_plan(sim: Scheduler) -> Plan:
         mirror_stops=0 if calm else rng.choice((0, 0, 1, 2)),
         mirror_kills=() if calm else kills,
         mirror_flush_s=own.choice((1.0, 5.0, 60.0)),
+        topic_changes=() if calm else changes,
     )
 
 

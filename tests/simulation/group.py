@@ -82,11 +82,13 @@ class Group:
             one.member.post(wait, lambda m=one.member, i=ident: m.unknown(i))
 
     def refresh(self) -> None:
-        """The topics' metadata has changed."""
+        """The topics' metadata has changed: each member finds out by itself."""
         if self.cluster.when_back(self.refresh):
             return
-        if self.members and self.state == "STABLE":
-            self._prepare("")
+        sim = self.cluster.sim
+        for ident, one in self.members.items():
+            member = one.member
+            member.post(sim.between(0.001, 0.3), lambda m=member, i=ident: m.learn_topics(i))
 
     def commit(
         self, ident: str, generation: int, items: list[tuple[str, int, int, str]]
@@ -99,6 +101,9 @@ class Group:
             return int(KafkaError.ILLEGAL_GENERATION)
         if self.state == "COMPLETING":
             return int(KafkaError.REBALANCE_IN_PROGRESS)
+        if self.state == "PREPARING" and one.joined:
+            # it is behind the JoinGroup request on its connection, and that ends the generation
+            return int(KafkaError.ILLEGAL_GENERATION)
         for topic, number, offset, metadata in items:
             self.commits[topic, number] = (offset, metadata)
         return None

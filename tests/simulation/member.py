@@ -73,8 +73,9 @@ class FakeMember:
         self._paused: set[tuple[str, int]] = set()
         self._turn = 0
         self._fetched: dict[tuple[str, int], int] = {}
-        self.given_up: Callable[[], bool] = lambda: False
+        self.impatient: Callable[[], bool] = lambda: False
         self.stuck: _Request | None = None
+        self.busy: Callable[[], bool] = lambda: False
 
     # -- the group -------------------------------------------------------------------------
 
@@ -85,6 +86,8 @@ class FakeMember:
     def _join(self) -> None:
         if self._later(self._join):
             return
+        if self._outbox:
+            self._send(self._outbox[-1])  # one connection: what was sent before gets there before
         if self.rebalance is not None:
             self.group.join(self, self._owned if self.group.incremental else frozenset())
 
@@ -127,6 +130,18 @@ class FakeMember:
         else:
             self._todo.append(("revoke", frozenset()))
         self._stir()
+
+    def learn_topics(self, ident: str) -> None:
+        """The topics' metadata has changed: join again.
+
+        Where an assignment waits to be taken up, librdkafka does so without a revoke, and the
+        application takes it up all the same.
+        """
+        waits = any(what == "assign" for what, _ in self._todo)
+        if waits and self.rebalance is not None and ident == self.ident:
+            self._join()
+        else:
+            self.learn_rebalance(ident)
 
     def assigned_to(self, ident: str, generation: int, parts: frozenset[Logical]) -> None:
         """The SyncGroup answer."""
@@ -206,9 +221,14 @@ class FakeMember:
             batch.append(message)
         return batch
 
+    def _call(self) -> None:
+        """Enter the handle. A process that does so while a commit is inside would hang."""
+        self.process.call()
+        assert not self.busy(), f"{self.process.name} calls {self.cluster.alias} while it is busy"
+
     def _serve(self) -> bool:
         """Run the callbacks that wait; say whether the group has moved partitions."""
-        self.process.call()
+        self._call()
         while self._answers:
             error, tps = self._answers.popleft()
             self._on_commit(error, tps)
@@ -267,7 +287,7 @@ class FakeMember:
         )
 
     def assign(self, partitions: list[TopicPartition]) -> None:
-        self.process.call()
+        self._call()
         _require(not self.group.incremental, _STATE)
         self._fetches = {}
         for tp in partitions:
@@ -277,14 +297,14 @@ class FakeMember:
         self.assign([])
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
-        self.process.call()
+        self._call()
         _require(self.group.incremental, _STATE)
         for tp in partitions:
             _require((tp.topic, tp.partition) not in self._fetches, _CONFLICT)
             self._fetch(tp)
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
-        self.process.call()
+        self._call()
         _require(self.group.incremental, _STATE)
         for tp in partitions:
             _require((tp.topic, tp.partition) in self._fetches, _INVALID)
@@ -305,7 +325,7 @@ class FakeMember:
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any:
         """Commit; answers can be slow or lost, and the process can die before or after."""
-        self.process.call()
+        self._call()
         sim, how = self.sim, self.cluster.world.faults.commit_outcome()
         request = _Request(self.generation, self.ident, offsets, lost=how == "before")
         self._outbox.append(request)
@@ -333,7 +353,7 @@ class FakeMember:
         until = self.sim.now + self.sim.between(0.2, 1.5)
         while not request.done and self.sim.now < until:
             self.sim.block(self.process, 0.01)
-            if self.given_up():
+            if self.impatient():
                 self.stuck = request
                 break
         self.process.call()
@@ -374,7 +394,7 @@ class FakeMember:
 
 
 class SimPatience:
-    """`Patience` without threads: waits for a commit until the cluster is given up."""
+    """`Patience` without threads: waits for a commit until its time is over or the cluster lost."""
 
     def __init__(self, given_up: Callable[[str], bool]) -> None:
         self._given_up = given_up
@@ -386,17 +406,33 @@ class SimPatience:
         request, sim, until = self._stuck[cluster]
         return not request.done and sim.now < until
 
-    def commit(self, cluster: str, member: FakeMember, offsets: list[TopicPartition]) -> Any:
+    def commit(
+        self,
+        cluster: str,
+        member: FakeMember,
+        offsets: list[TopicPartition],
+        within: float | None = None,
+    ) -> Any:
+        sim = member.sim
         if self.busy(cluster):
             raise KafkaException(KafkaError(_TIMED_OUT))
-        member.given_up, member.stuck = (lambda: self._given_up(cluster)), None
+        until = float("inf") if within is None else sim.now + within
+        member.impatient, member.stuck = lambda: self._given_up(cluster) or sim.now >= until, None
         try:
             return member.commit(offsets=offsets, asynchronous=False)
         finally:
             if member.stuck is not None:
-                until = member.sim.now + member.sim.between(1.0, 20.0)
-                self._stuck[cluster] = member.stuck, member.sim, until
-            member.given_up, member.stuck = (lambda: False), None
+                ends = sim.now + sim.between(1.0, 20.0)
+                self._stuck[cluster] = member.stuck, sim, ends
+                member.busy = lambda: self.busy(cluster)
+            member.impatient, member.stuck = (lambda: False), None
+
+    def commit_inside(self, cluster: str, member: FakeMember, offsets: list[TopicPartition]) -> Any:
+        del cluster
+        if member.cluster.answers_to(member.process):
+            return member.commit(offsets=offsets, asynchronous=False)
+        member.commit(offsets=offsets, asynchronous=True)
+        raise KafkaException(KafkaError(_TIMED_OUT))
 
 
 def _tps(parts: frozenset[Logical]) -> list[TopicPartition]:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from clientlib.core import duty as duties
 from clientlib.core.duty import Duty, Read, Take, Vector
 from clientlib.core.tracker import Span
+from clientlib.io.runtime import Runtime
 from clientlib.protocol import ledger as ledgers
 from clientlib.protocol import token as tokens
 from failover.acts import Acts
@@ -142,6 +143,11 @@ def repeats_ignored() -> AbstractContextManager[Any]:
     return patch.object(ledgers.Ledger, "skipped", lambda self, *a: ())
 
 
+def held_partitions_begun_again() -> AbstractContextManager[Any]:
+    """An assignment without a revoke before it begins at what is committed."""
+    return patch.object(Runtime, "_give_up_held", lambda self, *a: None)
+
+
 def together(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     stack = ExitStack()
     for one in patches:
@@ -162,5 +168,6 @@ MUTANTS: Mapping[str, Mutant] = {
         taken_past_the_released_cluster,
         late_commit_accepted,
         repeats_ignored,
+        held_partitions_begun_again,
     )
 }

@@ -66,6 +66,14 @@ class Run:
             self.slots[spec.name] = []
             for at in range(spec.members):
                 sim.after(spec.born + sim.between(0.0, 0.5), lambda s=spec, a=at: self.start(s, a))
+        self._plan_faults()
+        if plan.disaster is not None:
+            self.world.disasters = Disasters(self.world, plan.disaster)
+            self.world.disasters.before = self._rewind
+        self.operator = Operator(self.world)
+
+    def _plan_faults(self) -> None:
+        sim, plan = self.sim, self.world.plan
         span = 6.0 * plan.switches + 4.0
         for _ in range(plan.consumer_faults):
             sim.after(sim.between(1.0, span), self._consumer_fault)
@@ -75,12 +83,10 @@ class Run:
             sim.after(sim.between(1.0, span), self._mirror_fault)
         for part, seconds in plan.mirror_kills:
             sim.after(1.0 + part * (span - 1.0), lambda s=seconds: self._mirror_kill(s))
+        for part, times in plan.topic_changes:
+            sim.after(1.0 + part * (span - 1.0), lambda n=times: self._topics_change(n))
         for _ in range(plan.network_faults):
             sim.after(sim.between(1.0, 12.0), self._network_fault)
-        if plan.disaster is not None:
-            self.world.disasters = Disasters(self.world, plan.disaster)
-            self.world.disasters.before = self._rewind
-        self.operator = Operator(self.world)
 
     def start(self, spec: GroupSpec, at: int) -> None:
         self.serial += 1
@@ -156,6 +162,17 @@ class Run:
         if not self.world.faults.over:
             self.world.count("mirror kills")
             self.world.mirror.kill(seconds)
+
+    def _topics_change(self, times: int) -> None:
+        """What the groups of a cluster subscribe to changes some times within two seconds."""
+        sim = self.sim
+        cluster = sim.rng.choice(tuple(self.world.clusters.values()))
+        if self.world.faults.over:
+            return
+        self.world.count("topic changes", times)
+        for group in cluster.groups.values():
+            for _ in range(times):
+                sim.after(sim.between(0.0, 2.0), group.refresh)
 
     # -- the end ---------------------------------------------------------------------------
 

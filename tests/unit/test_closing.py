@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from clientlib.io.kafka import close_within
 
 
@@ -24,6 +26,15 @@ def test_commits_on_their_way_to_a_dead_cluster_do_not_hold_up_the_end_of_a_cons
     assert not close_within(handle, 0.01)
     handle.answers.set()
     assert handle.closed.wait(10), "it goes on by itself"
+
+
+def test_what_a_callback_raises_while_its_handle_closes_is_raised_where_it_is_waited_for() -> None:
+    class Raises:
+        def close(self) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        close_within(Raises(), 60)
 
 
 def test_a_standby_that_answers_is_left_in_good_order() -> None:

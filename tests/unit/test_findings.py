@@ -587,6 +587,19 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         set(),
     ),
     (
+        "away from the target",
+        registered(client("c2", Role.CONSUMER, away=("RIGHT",))),
+        TO_RIGHT,
+        {"member-away:block"},
+    ),
+    ("away from here", registered(client("c2", Role.CONSUMER, away=("LEFT",))), TO_RIGHT, set()),
+    (
+        "was away from the target",
+        registered(client("c2", Role.CONSUMER, away=("RIGHT",)), age_ms=10_001),
+        TO_RIGHT,
+        {"client-expired:warn"},
+    ),
+    (
         "expired",
         registered(client("p2", Role.PRODUCER), age_ms=10_001),
         TO_RIGHT,

@@ -117,7 +117,14 @@ def test_tombstones_forget_a_runs_entries_one_by_one() -> None:
 
 
 CLIENT = Client(
-    "c1", Role.PRODUCER, "s", topics=("T",), seen=Seen(2, 1, "r"), quiesced=True, ttl_ms=1000
+    "c1",
+    Role.PRODUCER,
+    "s",
+    topics=("T",),
+    seen=Seen(2, 1, "r"),
+    quiesced=True,
+    ttl_ms=1000,
+    away=("RIGHT",),
 )
 
 

@@ -196,7 +196,11 @@ def test_is_incomplete_while_a_group_has_not_moved_and_can_be_resumed(world: Wor
     refused = world.orchestrator().abort()
     assert (refused.result, refused.exit_code) == ("refused", ExitCode.REFUSED)
     world.on_sleep = world.on_publish = live
-    assert world.orchestrator().resume().result == "switched"
+    resumed = world.orchestrator().resume()
+    assert resumed.result == "switched"
+    assert resumed.measured["closed_ms"] == result.measured["closed_ms"], "open since the commit"
+    assert resumed.measured["phases_ms"] == result.measured["phases_ms"]
+    assert resumed.measured["move_ms"] >= 2_000, "the time that the first one waited counts"
     assert world.orchestrator().resume().result == "unchanged"
 
 

@@ -1,6 +1,7 @@
 """What is committed of what was delivered: spans, covering, withheld and refused commits."""
 
 import pytest
+from confluent_kafka import OFFSET_BEGINNING
 
 from clientlib.core.tracker import Span, Tracker, changed, lag
 
@@ -107,6 +108,18 @@ def test_seeking_back_allows_commits_from_the_start_of_the_range() -> None:
     assert tracker.commit(COPY, 12, covering=True)
     assert not tracker.commit(COPY, 3, covering=True)
     assert not tracker.commit(COPY, 13, covering=True)
+
+
+def test_a_late_commit_of_another_clusters_log_of_that_name_is_refused() -> None:
+    """RIGHT's T is read no more, and LEFT's T now: 3 was RIGHT's, and set the group back by two."""
+    tracker = Tracker({"LEFT": 5})
+    span = tracker.begin(Span("LEFT", LOCAL, 5, 9, floor=0))
+    assert not tracker.commit(LOCAL, 3, covering=True)
+    span.seek(3)
+    assert tracker.commit(LOCAL, 3, covering=True), "the application has gone back there"
+    assert not tracker.commit(LOCAL, 2, covering=True)
+    span.seek(OFFSET_BEGINNING)
+    assert tracker.commit(LOCAL, 2, covering=True), "it may have gone anywhere"
 
 
 def test_finished_spans_are_forgotten_but_not_their_commits() -> None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from clientlib.io import watch as watches
 from clientlib.io.watch import HEAR_S, StateWatch
@@ -40,12 +40,28 @@ class _Topic:
         return SimpleNamespace(**{name: lambda v=value: v for name, value in fields.items()})
 
 
+class _Admin:
+    """Says where a state topic ends, or raises that nobody answers."""
+
+    def __init__(self) -> None:
+        self.end: int | Exception = 0
+
+    def result(self, timeout: float) -> Any:
+        assert timeout > 0
+        if isinstance(self.end, Exception):
+            raise self.end
+        return SimpleNamespace(offset=self.end)
+
+
 class Begun:
     """A client's watch that has just begun, and a clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(watches, "Threads", _Threads)
+        self.admin = _Admin()
+        monkeypatch.setattr(watches, "AdminClient", lambda _conf: self.admin)
+        monkeypatch.setattr(watches, "stable_end", lambda admin, _tp: admin)
         monkeypatch.setattr("clientlib.io.watch.time.monotonic", lambda: self.now)
         self.watch = StateWatch(parse(CONFIG, environ={}), "default")
         self.topics = {"LEFT": _Topic(OLD), "RIGHT": _Topic(NEW)}
@@ -113,3 +129,20 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for_for_long(
     assert begun.read("RIGHT") is None
     begun.now += HEAR_S
     assert begun.read("RIGHT") == NEW
+
+
+@pytest.mark.parametrize(
+    ("end", "lives"),
+    [
+        (7, True),
+        (-1, False),  # seen of a broker that goes down
+        (KafkaException(KafkaError(KafkaError._TRANSPORT)), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_a_cluster_is_asked_whether_it_lives(
+    monkeypatch: pytest.MonkeyPatch, end: Any, lives: bool
+) -> None:
+    begun = Begun(monkeypatch)
+    begun.admin.end = end
+    assert begun.watch.answers("LEFT") is lives

@@ -57,6 +57,22 @@ def partition_not_owned(case: Case) -> Iterator[Finding]:
                 )
 
 
+def member_away(case: Case) -> Iterator[Finding]:
+    """A living consumer is not a member of its group on the target, whatever that lists."""
+    for target in (cluster.alias for cluster in case.involved if cluster.alias != case.active):
+        away = sorted(client.id for client in case.living if target in client.away)
+        if away:
+            yield Finding(
+                "member-away",
+                Severity.BLOCK,
+                f"consumers {listed(away, 3)}",
+                f"their session on {target} has ended, and they have not joined again yet",
+                "the group waits there for the member that is gone, up to its session timeout;"
+                f" what it owned would not be read on {target} meanwhile",
+                "wait for it; if it never passes, read the application's log",
+            )
+
+
 def _partitions(cluster: ClusterSnapshot, topics: frozenset[str]) -> Iterator[Partition]:
     for topic in sorted(topics):
         if topic in cluster.topics:
@@ -279,6 +295,7 @@ RULES: tuple[Rule, ...] = (
     group_partly_wrapped,
     group_not_stable,
     partition_not_owned,
+    member_away,
     group_not_moved,
     segment_missing,
     group_not_wrapped,
