@@ -9,7 +9,9 @@ import logging
 import os
 import socket
 import threading
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeAlias, cast
 
@@ -27,9 +29,16 @@ from clientlib.core.session import Late
 from clientlib.io import options as opts
 from clientlib.io.commits import plain
 from clientlib.io.jobs import BackgroundJobs
-from clientlib.io.kafka import MonotonicClock, Threads, close_within, library_log
+from clientlib.io.kafka import (
+    MonotonicClock,
+    Threads,
+    close_behind,
+    close_within,
+    library_log,
+)
 from clientlib.io.patience import Patience
 from clientlib.io.ports import Callback, MemberPort
+from clientlib.io.pulse import ASK_EVERY_S, ASK_S, Pulse
 from clientlib.io.registry import Registry
 from clientlib.io.runtime import Callbacks, Options, Runtime
 from clientlib.io.watch import give_back, shared_watch
@@ -120,6 +129,7 @@ class FailoverConsumer(Consumer):
         runtime_options = _runtime_options(settings)
         self._topics: list[str] = []
         self._cold: set[str] = set()
+        self._retired: deque[tuple[Consumer, Callable[[], object]]] = deque()
         self._lock = threading.RLock()
         self._user = {name: settings[name] for name in _USER_CALLBACKS if name in settings}
         self._handles = {a: self._handle(a) for a in self._options.failover.aliases}
@@ -131,7 +141,8 @@ class FailoverConsumer(Consumer):
             self._wake,
             self._options,
         )
-        self._patience = Patience(self._given_up, self._watch.answers)
+        self._pulse = Pulse(self._watch.confirmed_after)
+        self._patience = Patience(self._hopeless, self._answers)
         self._runtime = Runtime(
             runtime_options,
             self._options.naming,
@@ -141,6 +152,7 @@ class FailoverConsumer(Consumer):
             clock=MonotonicClock(),
             reset=self._jobs.reset,
             waiting=self._patience,
+            renew=self._renew,
         )
         late = settings.get("failover.late.records")
         self._ask_late = late if callable(late) else None
@@ -148,6 +160,7 @@ class FailoverConsumer(Consumer):
         self._watch.listen(self._wake)
         self._threads = Threads("failover-consumer")
         self._threads.start("agent", self._keep_registered)
+        self._threads.start("tend", self._tend)
         if type(self).poll is FailoverConsumer.poll:
             # a bound method of the runtime saves a call per record; subclasses keep their override
             self.__dict__["poll"] = self._runtime.poll
@@ -176,10 +189,14 @@ class FailoverConsumer(Consumer):
 
         return call
 
-    def _given_up(self, alias: str) -> bool:
-        """Say whether the state says that this cluster was lost."""
-        state = self._watch.view().state
-        return state is not None and state.lost == alias
+    def _hopeless(self, alias: str) -> bool:
+        """Say whether the state says that this cluster was lost, or its member is deaf."""
+        state, runtime = self._watch.view().state, self._runtime
+        deaf = runtime is not None and alias in runtime.deaf
+        return deaf or (state is not None and state.lost == alias)
+
+    def _answers(self, alias: str) -> bool:
+        return alias not in self._pulse.silent and self._watch.answers(alias)
 
     def _callbacks(self, **given: Callback) -> Callbacks:
         on_commit = self._user.get("on_commit")
@@ -198,13 +215,38 @@ class FailoverConsumer(Consumer):
         registries = {a: Registry(self._options.failover, a) for a in self._handles}
         while not self._threads.stopping.wait(_TICK_S):
             self._wake()
-            while self._cold:
-                self._warm(self._cold.pop())
             state = self._watch.view().state
             if state is not None and self._topics:
                 registries[state.active].keep(self._client())
         for registry in registries.values():
             registry.close()
+
+    def _tend(self) -> None:
+        """Look after the handles: no other thread but the application's may be inside one."""
+        due = 0.0
+        while not self._threads.stopping.wait(_TICK_S):
+            while self._cold:
+                self._warm(self._cold.pop())
+            while self._retired:
+                close_behind(*self._retired.popleft())
+            if time.monotonic() >= due:
+                for alias in self._handles:
+                    self._ask(alias)
+                due = time.monotonic() + ASK_EVERY_S
+
+    def _ask(self, alias: str) -> None:
+        handle, topic = self._handles[alias], self._options.failover.control.state_topic
+        deaf = self._pulse.ask(alias, lambda: handle.list_topics(topic, timeout=ASK_S))
+        if deaf and self._topics and handle is self._handles[alias]:
+            self._live.deaf[alias] = cast("MemberPort", handle)
+            self._wake()
+
+    def _renew(self, alias: str) -> None:
+        """Put another handle in the place of a deaf one; the application's thread."""
+        self._retired.append((self._handles[alias], self._patience.forget(alias)))
+        self._pulse.forget(alias)
+        self._handles[alias] = self._handle(alias)
+        self._handles[alias].subscribe(self._topics, **self._rebalance(self._live, alias))
 
     def _client(self) -> Client:
         runtime = self._live
@@ -220,7 +262,7 @@ class FailoverConsumer(Consumer):
             seen=runtime.seen,
             host=socket.gethostname(),
             pid=os.getpid(),
-            away=tuple(sorted(runtime.away)),
+            away=tuple(sorted(runtime.away | self._pulse.silent)),
         )
 
     @property
@@ -263,15 +305,18 @@ class FailoverConsumer(Consumer):
             handle.subscribe(topics, **self._rebalance(runtime, alias))
 
     def _rebalance(self, runtime: Runtime, alias: str) -> dict[str, Callback]:
-        def on_assign(_consumer: Any, partitions: list[TopicPartition]) -> None:
-            self._cold.add(alias)
-            runtime.on_owned(alias, partitions)
+        def on_assign(consumer: Any, partitions: list[TopicPartition]) -> None:
+            if consumer is self._handles[alias]:  # else it is one that was replaced
+                self._cold.add(alias)
+                runtime.on_owned(alias, partitions)
 
-        def on_revoke(_consumer: Any, partitions: list[TopicPartition]) -> None:
-            runtime.on_disowned(alias, partitions, lost=False)
+        def on_revoke(consumer: Any, partitions: list[TopicPartition]) -> None:
+            if consumer is self._handles[alias]:
+                runtime.on_disowned(alias, partitions, lost=False)
 
-        def on_lost(_consumer: Any, partitions: list[TopicPartition]) -> None:
-            runtime.on_disowned(alias, partitions, lost=True)
+        def on_lost(consumer: Any, partitions: list[TopicPartition]) -> None:
+            if consumer is self._handles[alias]:
+                runtime.on_disowned(alias, partitions, lost=True)
 
         return {"on_assign": on_assign, "on_revoke": on_revoke, "on_lost": on_lost}
 

@@ -101,6 +101,7 @@ class FailoverProducer(Producer):
         self._watch.listen(self._agent.wakeup.set)
         self._threads.start("agent", self._agent.follow)
         self._threads.start("replicated", self._agent.confirm)
+        self._threads.start("tend", self._agent.tend)
         for alias in failover.aliases:
             self._threads.start(f"register-{alias}", partial(self._agent.stay_registered, alias))
             if self._transactions is not None:

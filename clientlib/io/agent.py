@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from clientlib.core.producer_session import (
     Command,
@@ -27,6 +27,7 @@ from clientlib.io.handles import Handles
 from clientlib.io.intake import Intake
 from clientlib.io.options import ClientOptions
 from clientlib.io.outgoing import acknowledged
+from clientlib.io.pulse import ASK_EVERY_S, ASK_S, Pulse
 from clientlib.io.registry import Registry
 from clientlib.io.reports import Reports
 from clientlib.io.rescue import Rescuer
@@ -75,6 +76,8 @@ class Agent:
         self.wakeup = threading.Event()
         self._todo: deque[Command] = deque()
         self._rescued: Rescue | None = None
+        self._pulse = Pulse(watch.confirmed_after)
+        self._deaf: dict[ClusterAlias, Producer] = {}
         self._opened: ClusterAlias = ""
         self._opened_since: float | None = None
         self._replayed = 0
@@ -92,6 +95,7 @@ class Agent:
             replayed=self._replayed,
             at_risk=self._rescuer.at_risk,
             transactional=self._transactions is not None,
+            away=tuple(sorted(self._pulse.silent)),
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -118,6 +122,8 @@ class Agent:
         self._step()
         self._rescuer.gather()
         self._finish_replay()
+        for cluster in tuple(self._deaf):
+            self._replace(cluster, self._deaf.pop(cluster))
         self._handles.serve_standbys(self._intake.target)
 
     def stay_registered(self, cluster: ClusterAlias) -> None:
@@ -139,7 +145,30 @@ class Agent:
                     log.debug("what is replicated cannot be found out: %s", error)
         self._rescuer.close()
 
+    def tend(self) -> None:
+        """Find the handles that do not hear their cluster any more, though it lives."""
+        topic = self._options.failover.control.state_topic
+        while not self._stopping.wait(ASK_EVERY_S):
+            for cluster in self._registries:
+                handle = self._handles.of(cluster)
+                if self._pulse.ask(cluster, lambda h=handle: h.list_topics(topic, timeout=ASK_S)):  # type: ignore[misc]  # mypy cannot type a default argument of a lambda
+                    self._deaf[cluster] = handle
+
     # -- a turn --------------------------------------------------------------------------------
+
+    def _replace(self, cluster: ClusterAlias, deaf: Producer) -> None:
+        """Make the handle of a cluster anew that is not written to now, if it owes no report.
+
+        What the active cluster's handle owes cannot be taken back: it may have been written.
+        """
+        if cluster == self._intake.target or len(deaf) or deaf is not self._handles.of(cluster):
+            return
+        self._pulse.forget(cluster)
+        if self._transactions is not None:
+            self._transactions.deaf.add(cluster)
+            return
+        log.warning("the producer of %s had lost all brokers and is made anew", cluster)
+        self._handles.renew(cluster)
 
     def _step(self) -> None:
         # what is confirmed is asked before the view is taken: never the other way round

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
-from clientlib.io.kafka import helper_conf, reader
+from clientlib.io.kafka import Renewed, helper_conf, reader
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.errors import RecordFormatError
@@ -60,7 +60,7 @@ class ProgressWriter:
         self._cluster = options.failover.cluster(cluster)
         self._topic = options.failover.control.progress_topic
         self._scope, self._member, self._group = options.scope, options.ident, group
-        self._producer: Producer | None = None
+        self._producer = Renewed(self._make)
 
     def write(self, job: Publish) -> bool:
         """Write a report; a final one until it is acknowledged, an ordinary one at most once.
@@ -76,22 +76,25 @@ class ProgressWriter:
 
     def close(self) -> None:
         """Close the connection."""
-        self._producer = None
+        self._producer.close()
+
+    def _make(self) -> Producer:
+        settings = {"linger.ms": 0, "acks": "all", "message.timeout.ms": 1000}
+        return Producer(helper_conf(self._cluster, "progress", **settings))
 
     def _written(self, key: bytes, value: bytes) -> bool:
         answers: list[Any] = []
         try:
-            if self._producer is None:
-                settings = {"linger.ms": 0, "acks": "all", "message.timeout.ms": 1000}
-                self._producer = Producer(helper_conf(self._cluster, "progress", **settings))
-            self._producer.produce(
+            producer = self._producer.get()
+            producer.produce(
                 self._topic, value, key, on_delivery=lambda error, _: answers.append(error)
             )
-            self._producer.flush(_ACK_S)
+            producer.flush(_ACK_S)
         except (KafkaException, BufferError) as error:
             log.debug("%s: progress was not written: %s", self._cluster.alias, error)
-            return False
-        return answers == [None]
+        acknowledged = answers == [None]
+        self._producer.says(worked=acknowledged)
+        return acknowledged
 
 
 class EvidenceReader:
@@ -101,8 +104,8 @@ class EvidenceReader:
         self._cluster = options.failover.cluster(cluster)
         self._topic = options.failover.control.progress_topic
         self._naming, self._scope, self._group = options.naming, options.scope, group
-        self._consumer: Consumer | None = None
-        self._admin: AdminClient | None = None
+        self._consumer = Renewed(lambda: reader(self._cluster, "evidence"), Consumer.close)
+        self._admin = Renewed(lambda: AdminClient(helper_conf(self._cluster, "group")))
         self._known = GroupProgress()
         self._at = 0
 
@@ -126,9 +129,8 @@ class EvidenceReader:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._consumer is not None:
-            self._consumer.close()
-        self._consumer = self._admin = None
+        self._consumer.close()
+        self._admin.close()
 
     def _best(self, job: ReadEvidence, known: Known | None) -> Evidence:
         floors = self._checkpoints(job)
@@ -143,13 +145,12 @@ class EvidenceReader:
 
     def _members(self) -> list[str]:
         """Return the members that the group has on this cluster, by what they call themselves."""
-        if self._admin is None:
-            self._admin = AdminClient(helper_conf(self._cluster, "group"))
-        asked = self._admin.describe_consumer_groups([self._group], request_timeout=COORDINATOR_S)
         try:
-            members = asked[self._group].result(timeout=_ANSWER_S).members
+            with self._admin.used() as admin:
+                asked = admin.describe_consumer_groups([self._group], request_timeout=COORDINATOR_S)
+                members = asked[self._group].result(timeout=_ANSWER_S).members
         except TimeoutError as error:
-            self._admin = None  # with what it still wants to ask
+            self._admin.close()  # with what it still wants to ask
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
         return [member.client_id for member in members]
 
@@ -194,20 +195,18 @@ class EvidenceReader:
 
     def _messages(self, topic: str, start: Offset) -> Iterator[Message]:
         """Yield the records of a one-partition topic up to its end; none if it does not exist."""
-        if self._consumer is None:
-            self._consumer = reader(self._cluster, "evidence")
-        consumer, tp = self._consumer, TopicPartition(topic, 0)
-        known = consumer.list_topics(topic, timeout=_ANSWER_S).topics.get(topic)
-        if known is None or known.error is not None:
-            return
-        low, high = consumer.get_watermark_offsets(tp, timeout=_ANSWER_S)
-        if max(low, start) >= high:
-            return
-        consumer.assign([TopicPartition(topic, 0, start or OFFSET_BEGINNING)])
-        try:
-            yield from _until(consumer, high)
-        finally:
-            consumer.unassign()
+        with self._consumer.used() as consumer:
+            known = consumer.list_topics(topic, timeout=_ANSWER_S).topics.get(topic)
+            if known is None or known.error is not None:
+                return
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_ANSWER_S)
+            if max(low, start) >= high:
+                return
+            consumer.assign([TopicPartition(topic, 0, start or OFFSET_BEGINNING)])
+            try:
+                yield from _until(consumer, high)
+            finally:
+                consumer.unassign()
 
 
 def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from clientlib.core.duty import Committed, Vector
 from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
 from clientlib.io.evidence import EvidenceReader, ProgressWriter
-from clientlib.io.kafka import Threads, bare, reader
+from clientlib.io.kafka import Renewed, Threads, bare, reader
 from clientlib.io.log_reader import LogReader
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import (
@@ -127,7 +127,7 @@ class BackgroundJobs:
     def _serve_cluster(self, alias: ClusterAlias) -> None:
         settings = bare(self._settings)
         group = str(settings["group.id"])
-        consumer = reader(self._clusters[alias], "commits", group)
+        consumer = Renewed(lambda: reader(self._clusters[alias], "commits", group), Consumer.close)
         evidence = EvidenceReader(self._options, alias, group)
         try:
             while not self._threads.stopping.is_set():
@@ -163,9 +163,12 @@ class BackgroundJobs:
         self._logs[alias].add(topic)
         return True
 
-    def _commits(self, consumer: Consumer, job: ReadCommits) -> dict[Partition, Vector] | None:
+    def _commits(
+        self, renewed: Renewed[Consumer], job: ReadCommits
+    ) -> dict[Partition, Vector] | None:
         try:
-            return self._read_commits(consumer, job)
+            with renewed.used() as consumer:
+                return self._read_commits(consumer, job)
         except KafkaException as error:
             log.debug("commits on %s could not be read: %s", job.cluster, error)
             return None
@@ -195,16 +198,19 @@ class BackgroundJobs:
             for partition in job.partitions
         }
 
-    def _bounds(self, consumer: Consumer, job: ResolveReset) -> dict[ClusterAlias, int] | None:
+    def _bounds(
+        self, renewed: Renewed[Consumer], job: ResolveReset
+    ) -> dict[ClusterAlias, int] | None:
         topic, number = job.key.partition
         result = {}
         try:
-            for origin in job.origins:
-                name = self._naming.log_name(origin, topic, job.key.cluster)
-                low, high = consumer.get_watermark_offsets(
-                    TopicPartition(name, number), timeout=_COMMITS_S
-                )
-                result[origin] = high if self._policy in _LATEST else low
+            with renewed.used() as consumer:
+                for origin in job.origins:
+                    name = self._naming.log_name(origin, topic, job.key.cluster)
+                    low, high = consumer.get_watermark_offsets(
+                        TopicPartition(name, number), timeout=_COMMITS_S
+                    )
+                    result[origin] = high if self._policy in _LATEST else low
         except KafkaException as error:
             log.debug("%s: bounds could not be read: %s", job.key, error)
             return None

@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -34,6 +35,9 @@ _DOWN = frozenset(
 
 
 _BEGIN_AGAIN_S = 0.5
+RENEW_S = 5.0  # ten times the longest pause between two attempts to connect
+
+_Handle = TypeVar("_Handle")
 
 
 class MonotonicClock:
@@ -161,6 +165,63 @@ def close_within(handle: Any, seconds: float) -> bool:
     for error in raised:
         raise error
     return not thread.is_alive()
+
+
+def close_behind(handle: Any, unused: Callable[[], object]) -> None:
+    """Close a handle in a thread of its own once ``unused`` has returned, however long it takes."""
+
+    def close() -> None:
+        unused()
+        handle.close()
+
+    threading.Thread(target=close, name="failover-close", daemon=True).start()
+
+
+class Renewed(Generic[_Handle]):
+    """A handle of our own, made when it is needed, and anew when nothing has worked for a while.
+
+    One that has gone deaf (`clientlib.io.pulse`) would not hear its cluster again. For one thread.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], _Handle],
+        close: Callable[[_Handle], Any] = lambda _: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make, self._close, self._now = make, close, now
+        self._handle: _Handle | None = None
+        self._worked = 0.0
+
+    def get(self) -> _Handle:
+        """Return the handle."""
+        if self._handle is None:
+            self._handle, self._worked = self._make(), self._now()
+        return self._handle
+
+    @contextmanager
+    def used(self) -> Iterator[_Handle]:
+        """Give the handle; an error of Kafka inside, or a time-out, says that it did not work."""
+        handle = self.get()
+        try:
+            yield handle
+        except (KafkaException, TimeoutError):
+            self.says(worked=False)
+            raise
+        self.says(worked=True)
+
+    def says(self, *, worked: bool) -> None:
+        """Take note of whether the handle has worked, where no error tells."""
+        if worked:
+            self._worked = self._now()
+        elif self._now() - self._worked >= RENEW_S:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the handle; the next use makes another one."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._close(handle)
 
 
 class Threads:

@@ -1,13 +1,14 @@
 """Reads windows of records for the aligner, from logs that nobody here consumes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clientlib.core.memory import record
-from clientlib.io.kafka import reader, unreachable
+from clientlib.io.kafka import Renewed, reader, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
@@ -27,7 +28,7 @@ class LogReader:
 
     def __init__(self, clusters: Mapping[ClusterAlias, Cluster]) -> None:
         self._clusters = clusters
-        self._consumers: dict[ClusterAlias, Consumer] = {}
+        self._consumers: dict[ClusterAlias, Renewed[Consumer]] = {}
         self._warm: set[tuple[ClusterAlias, str]] = set()
         self._append_time: dict[tuple[ClusterAlias, str], bool] = {}
 
@@ -89,18 +90,14 @@ class LogReader:
     def offset_at(self, alias: ClusterAlias, tp: TopicPartition, timestamp_ms: int) -> int:
         """Return the first offset whose record is not older, else the log's end."""
         wanted = TopicPartition(tp.topic, tp.partition, max(0, timestamp_ms))
-        try:
-            (found,) = self._consumer(alias).offsets_for_times([wanted], timeout=2.0)
-        except KafkaException as error:
-            raise self._failed(alias, error) from error
+        with self._used(alias) as consumer:
+            (found,) = consumer.offsets_for_times([wanted], timeout=2.0)
         return found.offset if found.offset >= 0 else self.bounds(alias, tp)[1]
 
     def bounds(self, alias: ClusterAlias, tp: TopicPartition) -> tuple[int, int]:
         """Return log start and high watermark."""
-        try:
-            low, high = self._consumer(alias).get_watermark_offsets(tp, timeout=2.0)
-        except KafkaException as error:
-            raise self._failed(alias, error) from error
+        with self._used(alias) as consumer:
+            low, high = consumer.get_watermark_offsets(tp, timeout=2.0)
         return low, high
 
     def uses_append_time(self, alias: ClusterAlias, tp: TopicPartition, at: int) -> bool:
@@ -111,8 +108,7 @@ class LogReader:
         if low >= high:
             return False
         window = ReadWindow("source", max(low, min(at, high - 1)), high, 1)
-        consumer = self._consumer(alias)
-        for message in self._messages(consumer, alias, tp, window):
+        for message in self._messages(alias, tp, window):
             self._append_time[alias, tp.topic] = message.timestamp()[0] == _LOG_APPEND_TIME
         return self._append_time.get((alias, tp.topic), False)
 
@@ -122,46 +118,51 @@ class LogReader:
             consumer.close()
         self._consumers.clear()
 
-    def _consumer(self, alias: ClusterAlias) -> Consumer:
+    @contextmanager
+    def _used(self, alias: ClusterAlias) -> Iterator[Consumer]:
         if alias not in self._consumers:
-            self._consumers[alias] = reader(self._clusters[alias], "align")
-        return self._consumers[alias]
+            cluster = self._clusters[alias]
+            self._consumers[alias] = Renewed(lambda: reader(cluster, "align"), Consumer.close)
+        try:
+            with self._consumers[alias].used() as consumer:
+                yield consumer
+        except KafkaException as error:
+            if unreachable(error):
+                raise ClusterUnreachableError(f"{alias} does not answer: {error}") from error
+            raise
 
     def _read(
         self, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
     ) -> tuple[list[LogRecord], int | None]:
         """Return the records of a window; the second value is None when all of it was read."""
-        consumer = self._consumer(alias)
-        messages = self._messages(consumer, alias, tp, window)
-        records = [record(message) for message in messages]
-        return records, None
+        return [record(message) for message in self._messages(alias, tp, window)], None
 
     def _messages(
-        self, consumer: Consumer, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
+        self, alias: ClusterAlias, tp: TopicPartition, window: ReadWindow
     ) -> list[Message]:
-        found: list[Message] = []
-        deadline = time.monotonic() + _WINDOW_S
-        if (alias, tp.topic) not in self._warm:  # the first read of an unknown topic waits
-            consumer.list_topics(tp.topic, timeout=2.0)
-            self._warm.add((alias, tp.topic))
-        consumer.assign([TopicPartition(tp.topic, tp.partition, window.start)])
-        try:
-            while time.monotonic() < deadline:
-                for message in consumer.consume(min(500, window.limit + 1), 0.05):
-                    error, offset = message.error(), message.offset() or 0
-                    if error is None and offset < window.end:
-                        found.append(message)
-                    elif error is not None and error.code() != _EOF:
-                        raise self._failed(alias, KafkaException(error))
-                    if offset >= window.end - 1 or error is not None or len(found) >= window.limit:
-                        return found[: window.limit]
-        except KafkaException as error:
-            raise self._failed(alias, error) from error
-        finally:
-            consumer.unassign()
-        raise ClusterUnreachableError(f"{alias}: {tp.topic} [{tp.partition}] could not be read")
+        with self._used(alias) as consumer:
+            if (alias, tp.topic) not in self._warm:  # the first read of an unknown topic waits
+                consumer.list_topics(tp.topic, timeout=2.0)
+                self._warm.add((alias, tp.topic))
+            consumer.assign([TopicPartition(tp.topic, tp.partition, window.start)])
+            try:
+                return _window(consumer, window)
+            finally:
+                consumer.unassign()
 
-    def _failed(self, alias: ClusterAlias, error: KafkaException) -> Exception:
-        if unreachable(error):
-            return ClusterUnreachableError(f"{alias} does not answer: {error}")
-        return error
+
+def _window(consumer: Consumer, window: ReadWindow) -> list[Message]:
+    """Read what is assigned. Raises KafkaException: _TIMED_OUT when the end is not reached."""
+    found: list[Message] = []
+    deadline = time.monotonic() + _WINDOW_S
+    while time.monotonic() < deadline:
+        for message in consumer.consume(min(500, window.limit + 1), 0.05):
+            error, offset = message.error(), message.offset() or 0
+            if error is None and offset < window.end:
+                found.append(message)
+            elif error is not None and error.code() != _EOF:
+                raise KafkaException(error)
+            if offset >= window.end - 1 or error is not None or len(found) >= window.limit:
+                return found[: window.limit]
+    reason = f"offsets {window.start} to {window.end} could not be read"
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001 - as above

@@ -2,8 +2,9 @@
 
 confluent-kafka's synchronous commit has no timeout: with a dead cluster it blocks until that is
 back, and only the thread inside it may use the handle. So it runs on a thread of its own, and
-whoever waits for it goes on when the time for it is over, or as soon as the state says that the
-cluster was given up. Until it has ended the handle is busy: nobody else may call it.
+whoever waits for it goes on when the time for it is over, or as soon as there is no hope: the
+cluster was given up, or the handle does not hear it any more. Until it has ended the handle is
+busy: nobody else may call it.
 
 In a callback of that handle no other thread gets in; there the cluster is asked first whether it
 lives. What is left is the time of one request: a cluster that dies in it holds the callback up.
@@ -27,15 +28,15 @@ _Work = tuple["Future[Any]", MemberPort, list[Any]]
 
 
 class Patience:
-    """Waits for commits on all clusters; ``given_up`` says whether one is not to be waited for.
+    """Waits for commits on all clusters; ``hopeless`` says whether one is not to be waited for.
 
     ``answers`` asks a cluster, now, whether it lives.
     """
 
     def __init__(
-        self, given_up: Callable[[ClusterAlias], bool], answers: Callable[[ClusterAlias], bool]
+        self, hopeless: Callable[[ClusterAlias], bool], answers: Callable[[ClusterAlias], bool]
     ) -> None:
-        self._given_up, self._answers = given_up, answers
+        self._hopeless, self._answers = hopeless, answers
         self._threads = Threads("failover-commit")
         self._queues: dict[ClusterAlias, SimpleQueue[_Work | None]] = {}
         self._stuck: dict[ClusterAlias, Future[Any]] = {}
@@ -57,9 +58,9 @@ class Patience:
     ) -> Any:
         """Commit and wait, ``within`` seconds at most or as long as it takes.
 
-        Raises KafkaException: _TIMED_OUT when that is over, or when the cluster was given up.
+        Raises KafkaException: _TIMED_OUT when that is over, or when there is no hope.
         """
-        if self.busy(cluster) and (within is not None or self._given_up(cluster)):
+        if self.busy(cluster) and (within is not None or self._hopeless(cluster)):
             raise _no_answer(cluster)
         future: Future[Any] = Future()
         self._queue(cluster).put((future, member, offsets))
@@ -68,7 +69,7 @@ class Patience:
             try:
                 return future.result(timeout=_LOOK_S)
             except FutureTimeoutError:
-                if self._given_up(cluster) or time.monotonic() >= until:
+                if self._hopeless(cluster) or time.monotonic() >= until:
                     self._stuck[cluster] = future
                     raise _no_answer(cluster) from None
 
@@ -82,6 +83,13 @@ class Patience:
             return member.commit(offsets=offsets, asynchronous=False)
         member.commit(offsets=offsets, asynchronous=True)
         raise _no_answer(cluster)
+
+    def forget(self, cluster: ClusterAlias) -> Callable[[], object]:
+        """Go on with another handle; what is returned waits until nobody is inside the old one."""
+        queue, stuck = self._queues.pop(cluster, None), self._stuck.pop(cluster, None)
+        if queue is not None:
+            queue.put(None)
+        return stuck.exception if stuck is not None else lambda: None
 
     def close(self) -> None:
         """End the threads; one that is stuck ends with its process."""

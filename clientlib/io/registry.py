@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from clientlib.io.kafka import helper_conf
+from clientlib.io.kafka import Renewed, helper_conf
 from clientlib.protocol.clients import Client
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings
@@ -27,7 +27,7 @@ class Registry:
     def __init__(self, settings: Settings, cluster: ClusterAlias) -> None:
         self._topic = settings.control.clients_topic
         self._cluster = settings.cluster(cluster)
-        self._producer: Producer | None = None
+        self._producer = Renewed(self._make)
         self._last: Client | None = None
         self._renewed = 0.0
         self.since: float | None = None
@@ -64,26 +64,25 @@ class Registry:
         """Delete the record (a client that closes is not waited for) and the connection."""
         if self._last is not None:
             self._write(self._last.key(), None)
-        self._last = self._producer = None
+        self._last = None
+        self._producer.close()
 
     def _write(self, key: bytes, value: bytes | None) -> bool:
         answers: list[Any] = []
         try:
-            producer = self._handle()
+            producer = self._producer.get()
             producer.produce(
                 self._topic, value, key, on_delivery=lambda error, _message: answers.append(error)
             )
             producer.flush(_ACK_S)
         except (KafkaException, BufferError) as error:
             log.debug("%s: registration failed: %s", self._cluster.alias, error)
-            return False
-        if answers != [None]:
+        acknowledged = answers == [None]
+        self._producer.says(worked=acknowledged)
+        if not acknowledged:
             log.debug("%s: registration not acknowledged: %s", self._cluster.alias, answers)
-            return False
-        return True
+        return acknowledged
 
-    def _handle(self) -> Producer:
-        if self._producer is None:
-            settings = {"linger.ms": 0, "acks": "all", "message.timeout.ms": 3000}
-            self._producer = Producer(helper_conf(self._cluster, "registry", **settings))
-        return self._producer
+    def _make(self) -> Producer:
+        settings = {"linger.ms": 0, "acks": "all", "message.timeout.ms": 3000}
+        return Producer(helper_conf(self._cluster, "registry", **settings))

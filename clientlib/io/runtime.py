@@ -133,6 +133,7 @@ class Runtime:
         clock: Clock,
         reset: ResetPolicy,
         waiting: Waiting | None = None,
+        renew: Callable[[ClusterAlias], None] = lambda _: None,
     ) -> None:
         self.options = options
         self.naming = naming
@@ -151,7 +152,7 @@ class Runtime:
             auto_commit=options.auto_commit,
             auto_store=options.auto_store,
         )
-        self._busy = (waiting or Direct()).busy
+        self._busy, self._renew = (waiting or Direct()).busy, renew
         self.seen = Seen()
         self._jobs, self._watch, self._clock, self._reset = jobs, watch, clock, reset
         self._now, self._awake_until = clock.now, 0.0
@@ -165,6 +166,8 @@ class Runtime:
         self._assigned: dict[ClusterAlias, dict[PhysicalKey, Span]] = {a: {} for a in members}
         self.away: set[ClusterAlias] = set()
         """Where the member's session has ended and it is not back in the group yet."""
+        self.deaf: dict[ClusterAlias, MemberPort] = {}
+        """Members that do not hear their cluster any more; another thread says so."""
         self._behind: set[ClusterAlias] = set()
         """Where what the member reads is not yet what the application has been given."""
         self._paused: set[PhysicalKey] = set()
@@ -308,6 +311,8 @@ class Runtime:
             self._on_state(now)
         for done in self._jobs.collect():
             self._run(self._on_done(done, now))
+        for cluster in tuple(self.deaf):
+            self._replace(cluster)
         for cluster in tuple(self._behind):
             self._apply_assignment(cluster)
         if self._drained:
@@ -713,6 +718,22 @@ class Runtime:
         for partition in gone:
             self._commits.forget(SeatKey(cluster, partition))
         self.session.forget(cluster, gone)
+
+    def _replace(self, cluster: ClusterAlias) -> None:
+        """Go on with another member in place of a deaf one: what it owned is lost."""
+        if self.deaf.pop(cluster) is not self.members[cluster]:
+            return
+        log.warning(
+            "group %s: the member on %s had lost all brokers and is made anew",
+            *(self.options.group, cluster),
+        )
+        held = [key.partition for key in self.session.seats if key.cluster == cluster]
+        if self.options.classic:
+            self.away.add(cluster)
+        self._give_up(cluster, held, lost=True)
+        self._assigned[cluster] = {}
+        self._behind.discard(cluster)
+        self._renew(cluster)
 
     def _disown(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
         self._give_up(cluster, gone, lost=lost)

@@ -69,6 +69,8 @@ class Transactions:
         self._wanted = threading.Event()
         self._ready: set[ClusterAlias] = set()
         self._being_made: set[ClusterAlias] = set()
+        self.deaf: set[ClusterAlias] = set()
+        """Where the handle does not hear its cluster any more; the agent says so."""
         self._refused: dict[ClusterAlias, KafkaException] = {}
         self._fatal: KafkaException | None = None
         self._open_at: ClusterAlias = ""
@@ -166,10 +168,23 @@ class Transactions:
         while not stopping.is_set():
             if not self._wanted.wait(_LOOK_S):
                 continue
+            if alias in self.deaf:
+                self._replace(alias)
             if alias in self._ready or alias in self._being_made:
                 stopping.wait(_LOOK_S)
             else:
                 stopping.wait(self._initialise(alias))
+
+    def _replace(self, alias: ClusterAlias) -> None:
+        """Make a deaf handle anew, unless something of a transaction may be in it."""
+        self.deaf.discard(alias)
+        with self._desk.lock:
+            settled = self._transaction.settled and not self._carrier.under_way
+            if not settled or alias == self._open_at or alias in self._being_made:
+                return
+            self._ready.discard(alias)
+        log.warning("the producer of %s had lost all brokers and is made anew", alias)
+        self._desk.renew(alias)
 
     def shut(self, why: str) -> None:
         """Writes are closed; the lock is held."""

@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from clientlib.io.kafka import Threads, helper_conf, reader, stable_end
+from clientlib.io.kafka import RENEW_S, Renewed, Threads, helper_conf, reader, stable_end
 from clientlib.protocol.errors import ConfigurationError, RecordFormatError
 from clientlib.protocol.records import TooNewError
 from clientlib.protocol.state import View, fold, merge
@@ -51,7 +51,13 @@ class _Feed:
         self.complete = False
         self.confirmed = 0.0
         self.since = 0.0
+        self.behind_since: float | None = None
         self.too_new = False
+
+    @property
+    def deaf(self) -> bool:
+        """Say whether what others say is there has not been read for a while."""
+        return self.behind_since is not None and time.monotonic() - self.behind_since >= RENEW_S
 
 
 class StateWatch:
@@ -66,10 +72,11 @@ class StateWatch:
         self._version = 0
         self._listeners: list[Listener] = []
         self._begun, self._heard = time.monotonic(), False
-        self._admins = {
-            alias: AdminClient(helper_conf(cluster, "confirm"))
+        self._asking = {
+            alias: Renewed(lambda c=cluster: AdminClient(helper_conf(c, "confirm")))  # type: ignore[misc]  # as below
             for alias, cluster in settings.clusters.items()
         }
+        self._admins = {alias: asking.get() for alias, asking in self._asking.items()}
         self._threads = Threads(f"failover-watch-{scope}")
         for cluster in settings.clusters.values():
             self._threads.start(f"confirm-{cluster.alias}", lambda c=cluster: self._confirm(c))  # type: ignore[misc]  # as below
@@ -129,20 +136,25 @@ class StateWatch:
         """Stop following, and end the connections."""
         self._threads.stop()
         self._admins.clear()
+        for asking in self._asking.values():
+            asking.close()
 
     # -- threads ---------------------------------------------------------------------------
 
     def _follow(self, cluster: Cluster) -> None:
         level = {"isolation.level": "read_committed", "fetch.wait.max.ms": 100}
-        consumer = reader(cluster, "watch", "failover-watch", level)
         topic = self._settings.control.state_topic
-        consumer.assign([TopicPartition(topic, self._partition, OFFSET_BEGINNING)])
         feed = self._feeds[cluster.alias]
-        try:
-            while not self._threads.stopping.is_set():
-                self._step(consumer, feed, cluster.alias)
-        finally:
-            consumer.close()
+        while not self._threads.stopping.is_set():
+            consumer = reader(cluster, "watch", "failover-watch", level)
+            start = feed.reached or OFFSET_BEGINNING
+            consumer.assign([TopicPartition(topic, self._partition, start)])
+            feed.behind_since = None
+            try:
+                while not self._threads.stopping.is_set() and not feed.deaf:
+                    self._step(consumer, feed, cluster.alias)
+            finally:
+                consumer.close()
 
     def _step(self, consumer: Consumer, feed: _Feed, alias: ClusterAlias) -> None:
         """Take the records that are there; a transaction's records become visible together."""
@@ -203,15 +215,18 @@ class StateWatch:
 
     def _confirm(self, cluster: Cluster) -> None:
         """Ask one cluster, again and again, where its state topic ends."""
-        admin = self._admins[cluster.alias]
+        renewed = self._asking[cluster.alias]
         while not self._threads.stopping.wait(_ASK_S):
+            admin = self._admins[cluster.alias] = renewed.get()
             asked = time.monotonic()
             try:
                 end = self._end(admin, 1.0)
             except (KafkaException, TimeoutError):
+                renewed.says(worked=False)
                 _forget_leaders(admin, self._settings.control.state_topic)
                 continue
             if end >= 0:
+                renewed.says(worked=True)
                 self._confirmed(self._feeds[cluster.alias], end, asked)
 
     def _end(self, admin: AdminClient, within: float) -> int:
@@ -227,7 +242,10 @@ class StateWatch:
         deadline = time.monotonic() + 0.3
         while feed.reached < end and time.monotonic() < deadline:
             time.sleep(0.005)
-        if feed.reached >= end:
+        if feed.reached < end:
+            feed.behind_since = feed.behind_since or asked
+        else:
+            feed.behind_since = None
             before, feed.confirmed = feed.confirmed, asked
             if asked - before >= FRESH_S:
                 feed.since = asked

@@ -41,7 +41,8 @@ class Client:
     epochs up to that counter lacked; ``at_risk`` are acknowledged records that are not known to be
     replicated and that its buffer does not hold any more. ``transactional``: it may abort what it
     has written. A consumer is ``away`` from the clusters where its group's session has ended and it
-    is not back yet; the group may still list the member that it was.
+    is not back yet (the group may still list the member that it was), and any client from those
+    that live and that its own connection does not reach.
     """
 
     id: str

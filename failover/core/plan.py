@@ -25,6 +25,7 @@ PASSING = frozenset(
         "member-away",
         "partition-not-owned-on-source",
         "partition-not-owned-on-target",
+        "producer-away",
     }
 )
 """Findings that pass by themselves: a rebalance, a handover, a standby that is about to join."""

@@ -147,6 +147,8 @@ class Observer:
                 if isinstance(error, NotReadyError) and time.monotonic() < deadline:
                     time.sleep(_AGAIN_S)
                     continue
+                # a connection may have been lost for good (decision 22)
+                self._admins[alias] = ClusterAdmin(self._admins[alias].cluster, self._timeout_s)
                 return _Observed(ClusterSnapshot(alias, reachable=False, error=str(error)), {}, {})
 
     def _observe_reachable(self, admin: ClusterAdmin) -> _Observed:

@@ -4,9 +4,12 @@ import logging
 import random
 import signal
 import time
+from typing import Any
 
+import pytest
 from application import Application
 
+from clientlib.io.options import ClientOptions
 from failover.checkers import Verdict
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
@@ -96,3 +99,18 @@ def complete(verdict: Verdict) -> None:
     """Nothing is lost or out of order; repeats are for the scenario to judge."""
     bad = (verdict.lost, verdict.skipped, verdict.reordered, verdict.phantoms)
     assert bad == (0, 0, 0, 0), verdict.to_json()
+
+
+def deafen(monkeypatch: pytest.MonkeyPatch, cluster: str) -> set[str]:
+    """Let each client's first handle at a cluster never get there; returns whose it was."""
+    deaf, real = set[str](), ClientOptions.conf
+
+    def conf(options: ClientOptions, alias: str) -> dict[str, Any]:
+        found = real(options, alias)
+        if alias != cluster or options.ident in deaf:
+            return found
+        deaf.add(options.ident)
+        return {**found, "bootstrap.servers": "127.0.0.1:1"}
+
+    monkeypatch.setattr(ClientOptions, "conf", conf)
+    return deaf

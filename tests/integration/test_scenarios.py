@@ -6,7 +6,7 @@ import threading
 import pytest
 from application import Application, Consuming, tool
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
-from disaster import switched, work_on
+from disaster import deafen, switched, work_on
 
 from clientlib import FailoverConsumer
 from failover.checkers import Delivered, Expected
@@ -43,6 +43,23 @@ def test_planned_switch_and_failback_five_rounds(app: Application) -> None:
     app.consume(3)
     app.wait_flowing()
     app.round_trip(5, between=lambda: work_on(0.5))
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
+
+
+@pytest.mark.parametrize("settings", [{}, {"group.protocol": "consumer"}], ids=["classic", "new"])
+def test_clients_whose_connection_to_the_target_is_gone_for_good_make_it_anew_before_the_switch(
+    app: Application, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    """librdkafka forgets all brokers where a cluster that comes back names none for a moment."""
+    deaf = deafen(monkeypatch, "RIGHT")
+    app.produce(1, rate=200)
+    app.consume(2, commit="batch", **settings)
+    assert len(deaf) == 3
+    app.wait_flowing()
+    switched(app.switch("RIGHT", retry_s=60))
+    work_on(1.0)
+    switched(app.switch("LEFT"))
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()
 

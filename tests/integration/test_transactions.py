@@ -18,7 +18,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from disaster import give_up_left_now, switched, work_on
+from disaster import deafen, give_up_left_now, switched, work_on
 from transacting import Transacting
 
 from failover.core.result import ExitCode
@@ -69,6 +69,19 @@ def at_work(app: Application, count: int, members: int = 2) -> list[Transacting]
     app.consume(members, commit="batch")
     app.wait_flowing()
     return started
+
+
+def test_a_transactional_producer_whose_connection_is_gone_for_good_makes_it_anew(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any client's; see `test_scenarios`."""
+    deaf = deafen(monkeypatch, "RIGHT")
+    at_work(app, 1, members=1)
+    assert len(deaf) == 2
+    switched(app.switch("RIGHT", retry_s=60))
+    work_on(0.7)
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
 
 
 def leave_open(held: Transacting) -> None:

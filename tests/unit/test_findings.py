@@ -592,6 +592,12 @@ TABLE: list[tuple[str, Change, SwitchRequest | None, set[str]]] = [
         TO_RIGHT,
         {"member-away:block"},
     ),
+    (
+        "a producer away from the target",
+        registered(client("p2", Role.PRODUCER, away=("RIGHT",))),
+        TO_RIGHT,
+        {"producer-away:block"},
+    ),
     ("away from here", registered(client("c2", Role.CONSUMER, away=("LEFT",))), TO_RIGHT, set()),
     (
         "was away from the target",

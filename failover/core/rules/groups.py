@@ -59,18 +59,39 @@ def partition_not_owned(case: Case) -> Iterator[Finding]:
 
 def member_away(case: Case) -> Iterator[Finding]:
     """A living consumer is not a member of its group on the target, whatever that lists."""
+    for target, away in _away(case, Role.CONSUMER):
+        yield Finding(
+            "member-away",
+            Severity.BLOCK,
+            f"consumers {listed(away, 3)}",
+            f"their session on {target} has ended, and they have not joined again yet",
+            "the group waits there for the member that is gone, up to its session timeout;"
+            f" what it owned would not be read on {target} meanwhile",
+            "wait for it; if it never passes, read the application's log",
+        )
+
+
+def producer_away(case: Case) -> Iterator[Finding]:
+    """A living producer does not reach the target, which answers others."""
+    for target, away in _away(case, Role.PRODUCER):
+        yield Finding(
+            "producer-away",
+            Severity.BLOCK,
+            f"producers {listed(away, 3)}",
+            f"their connection to {target} does not work, though {target} lives",
+            "their records would wait in their memory, and time out there in the end",
+            "wait for it: a lost connection is made anew within 15 s; if it never passes, read the "
+            "application's log, and look whether its host reaches the cluster",
+        )
+
+
+def _away(case: Case, role: Role) -> Iterator[tuple[ClusterAlias, list[str]]]:
+    """Yield each target with the living clients of a role that say they are not there."""
+    living = [client for client in case.living if client.role is role]
     for target in (cluster.alias for cluster in case.involved if cluster.alias != case.active):
-        away = sorted(client.id for client in case.living if target in client.away)
+        away = sorted(client.id for client in living if target in client.away)
         if away:
-            yield Finding(
-                "member-away",
-                Severity.BLOCK,
-                f"consumers {listed(away, 3)}",
-                f"their session on {target} has ended, and they have not joined again yet",
-                "the group waits there for the member that is gone, up to its session timeout;"
-                f" what it owned would not be read on {target} meanwhile",
-                "wait for it; if it never passes, read the application's log",
-            )
+            yield target, away
 
 
 def _partitions(cluster: ClusterSnapshot, topics: frozenset[str]) -> Iterator[Partition]:
@@ -296,6 +317,7 @@ RULES: tuple[Rule, ...] = (
     group_not_stable,
     partition_not_owned,
     member_away,
+    producer_away,
     group_not_moved,
     segment_missing,
     group_not_wrapped,
