@@ -161,7 +161,10 @@ class Agent:
 
         What the active cluster's handle owes cannot be taken back: it may have been written.
         """
-        if cluster == self._intake.target or len(deaf) or deaf is not self._handles.of(cluster):
+        if cluster == self._intake.target or deaf is not self._handles.of(cluster):
+            return
+        self._handles.polled(cluster, 0)  # its errors count as reports that it owes
+        if len(deaf):
             return
         self._pulse.forget(cluster)
         if self._transactions is not None:
