@@ -36,6 +36,7 @@ _DOWN = frozenset(
 
 _BEGIN_AGAIN_S = 0.5
 RENEW_S = 5.0  # ten times the longest pause between two attempts to connect
+_NEVER_WORKED_S = 60.0  # it knows no broker yet that it could forget, and to connect costs threads
 
 _Handle = TypeVar("_Handle")
 
@@ -191,12 +192,13 @@ class Renewed(Generic[_Handle]):
     ) -> None:
         self._make, self._close, self._now = make, close, now
         self._handle: _Handle | None = None
-        self._worked = 0.0
+        self._worked, self._renew_s = 0.0, _NEVER_WORKED_S
 
     def get(self) -> _Handle:
         """Return the handle."""
         if self._handle is None:
-            self._handle, self._worked = self._make(), self._now()
+            self._handle = self._make()
+            self._worked, self._renew_s = self._now(), _NEVER_WORKED_S
         return self._handle
 
     @contextmanager
@@ -213,8 +215,8 @@ class Renewed(Generic[_Handle]):
     def says(self, *, worked: bool) -> None:
         """Take note of whether the handle has worked, where no error tells."""
         if worked:
-            self._worked = self._now()
-        elif self._now() - self._worked >= RENEW_S:
+            self._worked, self._renew_s = self._now(), RENEW_S
+        elif self._now() - self._worked >= self._renew_s:
             self.close()
 
     def close(self) -> None:

@@ -168,6 +168,9 @@ def test_a_handle_of_our_own_is_made_anew_when_nothing_has_worked_for_a_while() 
     with pytest.raises(KafkaException):
         use(NO_BROKER, RENEW_S)
     assert closed == [0]
+    with pytest.raises(KafkaException):
+        use(NO_BROKER, RENEW_S)
+    assert closed == [0], "one that has never worked has no broker to forget"
     assert use(None, 0) == 1
     with pytest.raises(KeyError):
         use(KeyError("of the application"), RENEW_S)
