@@ -108,7 +108,7 @@ def helper_conf(cluster: Cluster, what: str, **extra: Any) -> dict[str, Any]:
         "client.id": f"failover-{what}",
         "error_cb": Quiet(cluster.alias, what),
         "logger": library_log(what),
-        # else librdkafka makes threads for its bootstrap servers anew whenever all brokers are down,
+        # else librdkafka makes threads for its bootstrap servers anew while all brokers are down,
         # hundreds a second in a process with five clients; we make the handle anew (`Renewed`)
         "metadata.recovery.strategy": "none",
         "reconnect.backoff.max.ms": 500,

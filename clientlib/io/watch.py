@@ -37,6 +37,8 @@ HEAR_S = 1.0
 One that was given up and is back may be heard first; who believed it would work there.
 """
 _ASK_S = 0.5
+_AT_ONCE = {"metadata.recovery.strategy": "rebootstrap"}
+"""Clients stand still while a cluster's view is not confirmed: better threads than five seconds."""
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 
 Listener: TypeAlias = Callable[[], None]
@@ -52,12 +54,17 @@ class _Feed:
         self.confirmed = 0.0
         self.since = 0.0
         self.behind_since: float | None = None
+        self.was_away = False
         self.too_new = False
 
     @property
     def deaf(self) -> bool:
-        """Say whether what others say is there has not been read for a while."""
-        return self.behind_since is not None and time.monotonic() - self.behind_since >= RENEW_S
+        """Say whether what others say is there has not been read for a while, or may not be.
+
+        A handle that has known no broker yet when its cluster comes back cannot lose them.
+        """
+        behind = self.behind_since is not None and time.monotonic() - self.behind_since >= RENEW_S
+        return behind or self.was_away
 
 
 class StateWatch:
@@ -73,7 +80,7 @@ class StateWatch:
         self._listeners: list[Listener] = []
         self._begun, self._heard = time.monotonic(), False
         self._asking = {
-            alias: Renewed(lambda c=cluster: AdminClient(helper_conf(c, "confirm")))  # type: ignore[misc]  # as below
+            alias: Renewed(lambda c=cluster: AdminClient(helper_conf(c, "confirm", **_AT_ONCE)))  # type: ignore[misc]  # as below
             for alias, cluster in settings.clusters.items()
         }
         self._admins = {alias: asking.get() for alias, asking in self._asking.items()}
@@ -142,14 +149,14 @@ class StateWatch:
     # -- threads ---------------------------------------------------------------------------
 
     def _follow(self, cluster: Cluster) -> None:
-        level = {"isolation.level": "read_committed", "fetch.wait.max.ms": 100}
+        level = {"isolation.level": "read_committed", "fetch.wait.max.ms": 100, **_AT_ONCE}
         topic = self._settings.control.state_topic
         feed = self._feeds[cluster.alias]
         while not self._threads.stopping.is_set():
             consumer = reader(cluster, "watch", "failover-watch", level)
             start = feed.reached or OFFSET_BEGINNING
             consumer.assign([TopicPartition(topic, self._partition, start)])
-            feed.behind_since = None
+            feed.behind_since, feed.was_away = None, False
             try:
                 while not self._threads.stopping.is_set() and not feed.deaf:
                     self._step(consumer, feed, cluster.alias)
@@ -215,9 +222,11 @@ class StateWatch:
 
     def _confirm(self, cluster: Cluster) -> None:
         """Ask one cluster, again and again, where its state topic ends."""
-        renewed = self._asking[cluster.alias]
+        renewed, feed = self._asking[cluster.alias], self._feeds[cluster.alias]
         while not self._threads.stopping.wait(_ASK_S):
-            admin = self._admins[cluster.alias] = renewed.get()
+            before, admin = self._admins.get(cluster.alias), renewed.get()
+            if admin is not before:
+                self._admins[cluster.alias], feed.was_away = admin, True
             asked = time.monotonic()
             try:
                 end = self._end(admin, 1.0)
@@ -227,7 +236,7 @@ class StateWatch:
                 continue
             if end >= 0:
                 renewed.says(worked=True)
-                self._confirmed(self._feeds[cluster.alias], end, asked)
+                self._confirmed(feed, end, asked)
 
     def _end(self, admin: AdminClient, within: float) -> int:
         """Ask where the state topic ends; a broker that goes down answers -1, and no error.

@@ -188,6 +188,8 @@ def test_a_feed_that_others_are_ahead_of_for_a_while_is_read_by_another_handle(
     assert not feed.deaf
     now += RENEW_S
     assert feed.deaf
+    feed.behind_since, feed.was_away = None, True
+    assert feed.deaf
 
 
 def test_positions_of_a_deaf_member_are_not_committed_by_the_new_one() -> None:
