@@ -222,17 +222,20 @@ class FailoverConsumer(Consumer):
             registry.close()
 
     def _tend(self) -> None:
-        """Look after the handles: no other thread but the application's may be inside one."""
+        """Look after the handles, so that none is closed that this thread may be inside."""
         due = 0.0
         while not self._threads.stopping.wait(_TICK_S):
             while self._cold:
                 self._warm(self._cold.pop())
-            while self._retired:
-                close_behind(*self._retired.popleft())
+            self._bury()
             if time.monotonic() >= due:
                 for alias in self._handles:
                     self._ask(alias)
                 due = time.monotonic() + ASK_EVERY_S
+
+    def _bury(self) -> None:
+        while self._retired:
+            close_behind(*self._retired.popleft())
 
     def _ask(self, alias: str) -> None:
         handle, topic = self._handles[alias], self._options.failover.control.state_topic
@@ -573,6 +576,7 @@ class FailoverConsumer(Consumer):
         # no lock here: the application's on_revoke may wait for workers that commit
         self._watch.unlisten(self._wake)
         self._threads.stop()
+        self._bury()
         self._runtime.leave()
         for alias, handle in self._handles.items():
             patience = _CLOSE_ACTIVE_S if alias == self._runtime.active else _CLOSE_S
