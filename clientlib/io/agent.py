@@ -286,7 +286,9 @@ class Agent:
         """Let records go to a cluster, first what waits; says whether nothing waits any more."""
         handle = self._handles.of(cluster)
         if cluster != self._opened:
-            self._rescuer.forget()  # the copies are complete, or what they lack waits already
+            self._rescuer.turn_to(
+                cluster
+            )  # the copies are complete, or what they lack waits already
             self._opened = cluster
         self._intake.target = cluster
         self._intake.extend(self._registries[cluster].valid_until)

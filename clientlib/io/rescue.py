@@ -106,6 +106,8 @@ class Rescuer:
         self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
         self._warned = 0
         self._found: dict[Key, Offset] = {}
+        self._source: ClusterAlias = ""
+        self._turns = 0
         self._transactional = transactional
         self._current: deque[Any] = deque()
         self.keep = (self._current if transactional else self._buffer.fresh).append
@@ -154,9 +156,13 @@ class Rescuer:
 
         The answers count a turn later: by then a state that was written before them is known. What
         a mirror copies behind the end of a lost epoch is late, and must be written again. A record
-        that is not copied yet is asked for again: a mirror may always be a moment behind.
+        that is not copied yet is asked for again: a mirror may always be a moment behind. Answers
+        that come when another cluster is written to are nothing: its offsets are other ones.
         """
         with self._lock:
+            turn = self._turns
+            if source != self._source:
+                return
             self._buffer.confirm(self._found)
             self._found = {}
         for standby in self._options.failover.aliases:
@@ -167,37 +173,42 @@ class Rescuer:
             if not probes:
                 return
             try:
-                found = self._asked(source, standby, probes)
+                found, still_open = self._asked(source, standby, probes)
             except ClusterUnreachableError as error:
                 log.debug("%s cannot say what is replicated: %s", standby, error)
                 continue
-            self._found |= found
+            with self._lock:
+                if turn != self._turns:
+                    return
+                self._found |= found
+                self._open[source, standby] = still_open
 
     def _asked(
         self, source: ClusterAlias, standby: ClusterAlias, newest: dict[Key, Kept]
-    ) -> dict[Key, Offset]:
+    ) -> tuple[dict[Key, Offset], dict[Key, Kept]]:
+        """Return the origin offsets up to which a standby has all, and what to ask for again."""
         probe = self._probe(source, standby)
         before = self._open.get((source, standby), {})
         found = probe.confirm(newest)
         older = {key: before[key] for key in newest if key in before and key not in found}
         found |= probe.confirm(older)
-        self._open[source, standby] = {
-            key: older.get(key, one) for key, one in newest.items() if key not in found
-        }
-        return found
+        return found, {key: older.get(key, one) for key, one in newest.items() if key not in found}
 
-    def forget(self) -> None:
-        """A planned switch has proved that the copies are complete."""
-        self._found = {}
-        self._open = {}
+    def turn_to(self, cluster: ClusterAlias) -> None:
+        """What is kept from now on is this cluster's; the copies of the one before are complete."""
         with self._lock:
+            self._begin_anew(cluster)
             self._buffer.clear()
+
+    def _begin_anew(self, source: ClusterAlias) -> None:
+        self._source = source
+        self._turns += 1
+        self._found, self._open = {}, {}
 
     def take(self, order: Rescue, view: View) -> Taken:
         """Return what the copies lack. Raises ClusterUnreachableError; nothing is lost by that."""
-        self._found = {}
-        self._open = {}
         with self._lock:
+            self._begin_anew(order.to)
             self._buffer.gather(time.monotonic())
             kept = self._buffer.records()
         returned = [one._replace(unit=self.carried) for one in in_order(self.returned)]
