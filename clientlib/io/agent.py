@@ -78,7 +78,6 @@ class Agent:
         self._rescued: Rescue | None = None
         self._pulse = Pulse(watch.confirmed_after)
         self._deaf: dict[ClusterAlias, Producer] = {}
-        self._opened: ClusterAlias = ""
         self._opened_since: float | None = None
         self._replayed = 0
 
@@ -285,11 +284,8 @@ class Agent:
     def _open(self, cluster: ClusterAlias) -> bool:
         """Let records go to a cluster, first what waits; says whether nothing waits any more."""
         handle = self._handles.of(cluster)
-        if cluster != self._opened:
-            self._rescuer.turn_to(
-                cluster
-            )  # the copies are complete, or what they lack waits already
-            self._opened = cluster
+        if cluster != self._rescuer.source:
+            self._rescuer.turn_to(cluster)
         self._intake.target = cluster
         self._intake.extend(self._registries[cluster].valid_until)
         if self._transactions is not None and not self._transactions.open(cluster):

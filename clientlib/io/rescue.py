@@ -106,7 +106,8 @@ class Rescuer:
         self._probes: dict[tuple[ClusterAlias, ClusterAlias], CopyProbe] = {}
         self._warned = 0
         self._found: dict[Key, Offset] = {}
-        self._source: ClusterAlias = ""
+        self.source: ClusterAlias = ""
+        """The cluster whose records are kept."""
         self._turns = 0
         self._transactional = transactional
         self._current: deque[Any] = deque()
@@ -161,7 +162,7 @@ class Rescuer:
         """
         with self._lock:
             turn = self._turns
-            if source != self._source:
+            if source != self.source:
                 return
             self._buffer.confirm(self._found)
             self._found = {}
@@ -195,13 +196,16 @@ class Rescuer:
         return found, {key: older.get(key, one) for key, one in newest.items() if key not in found}
 
     def turn_to(self, cluster: ClusterAlias) -> None:
-        """What is kept from now on is this cluster's; the copies of the one before are complete."""
+        """Keep this cluster's records from now on; the copies of the one before are complete.
+
+        Or it was lost, and what they lack waits already.
+        """
         with self._lock:
             self._begin_anew(cluster)
             self._buffer.clear()
 
     def _begin_anew(self, source: ClusterAlias) -> None:
-        self._source = source
+        self.source = source
         self._turns += 1
         self._found, self._open = {}, {}
 
