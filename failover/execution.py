@@ -384,7 +384,7 @@ class Execution:
         return not insists and self._probe is not None and self._probe()
 
     def _consider(self) -> None:
-        """Refuse what stands in the way; wait, within the timeout, for what passes by itself."""
+        """Refuse what stands in the way; wait for what passes by itself."""
         if self._stop:
             self._finish(self._refusal("interrupted", ExitCode.INTERRUPTED, "nothing was closed"))
             return
@@ -398,7 +398,7 @@ class Execution:
             self._begin_if_accepted(Run(self._request.run, self._request, state), plan)
             return
         waited_ms = self._ports.clock.now_ms() - self._considered_since
-        if plan.lasting or waited_ms >= self._request.timeout_s * 1000:
+        if plan.lasting or waited_ms >= plan.patience_s(self._request.timeout_s) * 1000:
             self._finish(self._refused_by(plan))
             return
         self._acts.create(plan.creations)

@@ -30,6 +30,10 @@ PASSING = frozenset(
 )
 """Findings that pass by themselves: a rebalance, a handover, a standby that is about to join."""
 
+_AWAY = frozenset({"member-away", "producer-away"})
+_AWAY_S = 75.0
+"""Longer than a session that has ended on the other side (45 s by default), and joining again."""
+
 LONGER_COPY = "longer-copy"
 """The finding that goes with loss: another cluster has more than the target."""
 
@@ -89,6 +93,11 @@ class Plan:
     def only_loss(self) -> bool:
         """Whether nothing stands in the way but records that may be lost."""
         return {finding.id for finding in self.refusals} == {LONGER_COPY}
+
+    def patience_s(self, timeout_s: float) -> float:
+        """Return how long to wait for what passes; nothing is closed meanwhile."""
+        away = any(finding.id in _AWAY for finding in self.refusals)
+        return max(timeout_s, _AWAY_S) if away else timeout_s
 
     @property
     def lasting(self) -> tuple[Finding, ...]:

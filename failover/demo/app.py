@@ -128,7 +128,10 @@ class Reading:
         self._history = history
         self._every = COMMIT_EVERY.get(given.commit, 0)
         self._since_commit = 0
+        self._unanswered = False
         own = {"group.id": given.group, "enable.auto.commit": given.commit == "auto"}
+        if self._every == 1:
+            own["on_commit"] = self._on_answer
         self._consumer = self.connect(given, {**READING, **own})
 
     def connect(self, given: argparse.Namespace, settings: dict[str, Any]) -> Any:
@@ -167,24 +170,35 @@ class Reading:
             )
         )
         self._since_commit += 1
-        if self._every and self._since_commit >= self._every:
+        if self._every and self._since_commit >= self._every and not self._unanswered:
             self._since_commit = 0
-            # waiting for each single commit would halve what a process can read
-            self._commit(asynchronous=self._every == 1, message=message)
+            if self._every == 1:
+                # waiting for each single commit would halve what a process can read, and a broker
+                # that is slower than the reader would be asked more and more, ahead of heartbeats
+                self._unanswered = self._commit(asynchronous=True)
+            else:
+                self._commit(message=message)
 
-    def _commit(self, *, asynchronous: bool = False, **what: Any) -> None:
-        """Commit what was processed; a rebalance in between commits it in ``on_revoke``."""
+    def _on_answer(self, _error: Any, _partitions: list[TopicPartition]) -> None:
+        self._unanswered = False
+
+    def _commit(self, *, asynchronous: bool = False, **what: Any) -> bool:
+        """Commit what was processed; a rebalance in between commits it in ``on_revoke``.
+
+        Says whether it was sent.
+        """
         try:
             done = self._consumer.commit(asynchronous=asynchronous, **what)
         except KafkaException as error:
             if error.args[0].code() != _NO_OFFSET:
                 logging.getLogger("demo").warning("commit refused: %s", error)
-            return
+            return False
         now = time.monotonic()
         for tp in done or ():
             self._history.write(
                 Committed(self._name, self._group, None, tp.topic, tp.partition, tp.offset, now)
             )
+        return True
 
     def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         if self._every:  # else the client commits by itself
