@@ -37,8 +37,8 @@ HEAR_S = 1.0
 One that was given up and is back may be heard first; who believed it would work there.
 """
 _ASK_S = 0.5
-_AT_ONCE = {"metadata.recovery.strategy": "rebootstrap"}
-"""Clients stand still while a cluster's view is not confirmed: better threads than five seconds."""
+_AT_ONCE = {"metadata.recovery.strategy": "rebootstrap", "reconnect.backoff.ms": 500}
+"""Clients stand still while a cluster's view is not confirmed: better a thread for each attempt."""
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 
 Listener: TypeAlias = Callable[[], None]

@@ -16,7 +16,7 @@ import pytest
 
 from failover.lab.processes import wait_until
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab"), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab"), pytest.mark.timeout(600)]
 
 _START = "from failover.cli.app import main; main()"
 _PROC = Path("/proc")
@@ -62,7 +62,7 @@ def _progress(home: Path) -> str:
 def test_the_story_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     home = tmp_path / "demo"
     with _demo(home, "--rounds", "1", "--rate", "100") as demo:
-        output, _ = demo.communicate(timeout=270)
+        output, _ = demo.communicate(timeout=590)
     assert demo.returncode == 0, output + _progress(home)
     assert "VERDICT: good" in output
     assert "0 lost   0 repeated   0 reordered" in output
@@ -84,7 +84,7 @@ def test_interrupted_in_the_middle_it_leaves_nothing(tmp_path: Path, number: int
             lambda: (
                 len(list(home.glob("application/consumer-*.jsonl"))) > 0 or demo.poll() is not None
             ),
-            timeout_s=180,
+            timeout_s=400,
             what="the application was not started",
         )
         assert len(_left(home)) > len(("demo", "LEFT", "RIGHT", "mm2"))

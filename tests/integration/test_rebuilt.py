@@ -35,7 +35,7 @@ def restart_clients(app: Application) -> None:
     app.wait_flowing()
 
 
-@pytest.mark.timeout(600)  # it starts clusters eight times
+@pytest.mark.timeout(1200)  # it starts clusters eight times
 def test_left_comes_back_empty_and_is_taken_in_under_a_new_alias(app: Application) -> None:
     app.produce(2, rate=200)
     app.consume(2, commit="batch")

@@ -28,7 +28,7 @@ log = logging.getLogger("tests.unplanned")
 ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "2"))
 
 
-@pytest.mark.timeout(120 + 100 * ROUNDS)
+@pytest.mark.timeout(300 + 100 * ROUNDS)
 def test_left_is_killed_at_random_moments_comes_back_and_takes_over_again(
     app: Application, chance: random.Random
 ) -> None:
