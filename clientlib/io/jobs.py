@@ -133,9 +133,13 @@ class BackgroundJobs:
             while not self._threads.stopping.is_set():
                 job = self._jobs_of(alias)
                 if isinstance(job, ReadCommits):
-                    self._end(CommitsDone(alias, job.ticket, self._commits(consumer, job)))
+                    vectors = self._commits(consumer.get(), job)
+                    consumer.says(worked=vectors is not None)
+                    self._end(CommitsDone(alias, job.ticket, vectors))
                 elif isinstance(job, ResolveReset):
-                    self._end(ResetDone(job.key, job.ticket, self._bounds(consumer, job)))
+                    bounds = self._bounds(consumer.get(), job)
+                    consumer.says(worked=bounds is not None)
+                    self._end(ResetDone(job.key, job.ticket, bounds))
                 elif isinstance(job, ReadEvidence):
                     self._end(evidence.find(job))
         finally:
@@ -163,12 +167,9 @@ class BackgroundJobs:
         self._logs[alias].add(topic)
         return True
 
-    def _commits(
-        self, renewed: Renewed[Consumer], job: ReadCommits
-    ) -> dict[Partition, Vector] | None:
+    def _commits(self, consumer: Consumer, job: ReadCommits) -> dict[Partition, Vector] | None:
         try:
-            with renewed.used() as consumer:
-                return self._read_commits(consumer, job)
+            return self._read_commits(consumer, job)
         except KafkaException as error:
             log.debug("commits on %s could not be read: %s", job.cluster, error)
             return None
@@ -198,19 +199,16 @@ class BackgroundJobs:
             for partition in job.partitions
         }
 
-    def _bounds(
-        self, renewed: Renewed[Consumer], job: ResolveReset
-    ) -> dict[ClusterAlias, int] | None:
+    def _bounds(self, consumer: Consumer, job: ResolveReset) -> dict[ClusterAlias, int] | None:
         topic, number = job.key.partition
         result = {}
         try:
-            with renewed.used() as consumer:
-                for origin in job.origins:
-                    name = self._naming.log_name(origin, topic, job.key.cluster)
-                    low, high = consumer.get_watermark_offsets(
-                        TopicPartition(name, number), timeout=_COMMITS_S
-                    )
-                    result[origin] = high if self._policy in _LATEST else low
+            for origin in job.origins:
+                name = self._naming.log_name(origin, topic, job.key.cluster)
+                low, high = consumer.get_watermark_offsets(
+                    TopicPartition(name, number), timeout=_COMMITS_S
+                )
+                result[origin] = high if self._policy in _LATEST else low
         except KafkaException as error:
             log.debug("%s: bounds could not be read: %s", job.key, error)
             return None
