@@ -17,22 +17,21 @@ from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.steps import DECLARATION, steps_of
 
+_AWAY = frozenset({"member-away", "producer-away"})
+_AWAY_S = 75.0
+"""Longer than a session that has ended on the other side (45 s by default), and joining again."""
+
 PASSING = frozenset(
     {
         "client-behind",
         "group-not-moved",
         "group-not-stable",
-        "member-away",
         "partition-not-owned-on-source",
         "partition-not-owned-on-target",
-        "producer-away",
+        *_AWAY,
     }
 )
 """Findings that pass by themselves: a rebalance, a handover, a standby that is about to join."""
-
-_AWAY = frozenset({"member-away", "producer-away"})
-_AWAY_S = 75.0
-"""Longer than a session that has ended on the other side (45 s by default), and joining again."""
 
 LONGER_COPY = "longer-copy"
 """The finding that goes with loss: another cluster has more than the target."""

@@ -44,6 +44,7 @@ READING = {
 _TICK_S = 0.002
 _POLL_S = 0.2
 _FLUSH_S = 30.0
+_ANSWER_S = 1.0
 _NO_OFFSET = KafkaError._NO_OFFSET  # noqa: SLF001 - confluent-kafka's public spelling
 
 
@@ -128,7 +129,7 @@ class Reading:
         self._history = history
         self._every = COMMIT_EVERY.get(given.commit, 0)
         self._since_commit = 0
-        self._unanswered = False
+        self._asked_until = 0.0
         own = {"group.id": given.group, "enable.auto.commit": given.commit == "auto"}
         if self._every == 1:
             own["on_commit"] = self._on_answer
@@ -170,35 +171,36 @@ class Reading:
             )
         )
         self._since_commit += 1
-        if self._every and self._since_commit >= self._every and not self._unanswered:
+        if self._every and self._since_commit >= self._every and self._may_commit():
             self._since_commit = 0
             if self._every == 1:
                 # waiting for each single commit would halve what a process can read, and a broker
                 # that is slower than the reader would be asked more and more, ahead of heartbeats
-                self._unanswered = self._commit(asynchronous=True)
+                self._asked_until = time.monotonic() + _ANSWER_S
+                self._commit(asynchronous=True)
             else:
                 self._commit(message=message)
 
     def _on_answer(self, _error: Any, _partitions: list[TopicPartition]) -> None:
-        self._unanswered = False
+        self._asked_until = 0.0
 
-    def _commit(self, *, asynchronous: bool = False, **what: Any) -> bool:
-        """Commit what was processed; a rebalance in between commits it in ``on_revoke``.
+    def _may_commit(self) -> bool:
+        """Say whether the last commit was answered, or will not be: a lost cluster answers none."""
+        return self._every > 1 or time.monotonic() >= self._asked_until
 
-        Says whether it was sent.
-        """
+    def _commit(self, *, asynchronous: bool = False, **what: Any) -> None:
+        """Commit what was processed; a rebalance in between commits it in ``on_revoke``."""
         try:
             done = self._consumer.commit(asynchronous=asynchronous, **what)
         except KafkaException as error:
             if error.args[0].code() != _NO_OFFSET:
                 logging.getLogger("demo").warning("commit refused: %s", error)
-            return False
+            return
         now = time.monotonic()
         for tp in done or ():
             self._history.write(
                 Committed(self._name, self._group, None, tp.topic, tp.partition, tp.offset, now)
             )
-        return True
 
     def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         if self._every:  # else the client commits by itself
