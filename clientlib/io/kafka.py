@@ -7,15 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from clientlib.settings import Cluster
 
@@ -134,16 +126,6 @@ def reader(
         **(extra or {}),
     }
     return Consumer(helper_conf(cluster, what, **settings))
-
-
-def stable_end(admin: AdminClient, tp: TopicPartition) -> Any:
-    """Ask for the LSO of a partition; returns a future of a result with ``offset``.
-
-    The LSO, because an open transaction of a dead orchestrator hides what is behind it.
-    """
-    level = IsolationLevel.READ_COMMITTED
-    wanted = {tp: OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # confluent-kafka's own gap
-    return admin.list_offsets(wanted, request_timeout=2.0, isolation_level=level)[tp]
 
 
 def close_within(handle: Any, seconds: float) -> bool:

@@ -5,7 +5,6 @@ second where the topic ends; a view is *fresh* while the last such answer, young
 `FRESH_S`, had been read up to. So a process that was stopped for a while looks before it acts.
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -21,7 +20,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from clientlib.io.kafka import RENEW_S, Renewed, Threads, helper_conf, reader, stable_end
+from clientlib.io.kafka import RENEW_S, Renewed, Threads, helper_conf, reader
+from clientlib.io.topic_end import WITHOUT_CREATION, TopicEnd
 from clientlib.protocol.errors import ConfigurationError, RecordFormatError
 from clientlib.protocol.records import TooNewError
 from clientlib.protocol.state import View, fold, merge
@@ -80,10 +80,10 @@ class StateWatch:
         self._listeners: list[Listener] = []
         self._begun, self._heard = time.monotonic(), False
         self._asking = {
-            alias: Renewed(lambda c=cluster: AdminClient(helper_conf(c, "confirm", **_AT_ONCE)))  # type: ignore[misc]  # as below
+            alias: Renewed(lambda c=cluster: self._end(c))  # type: ignore[misc]  # as below
             for alias, cluster in settings.clusters.items()
         }
-        self._admins = {alias: asking.get() for alias, asking in self._asking.items()}
+        self._ends = {alias: asking.get() for alias, asking in self._asking.items()}
         self._threads = Threads(f"failover-watch-{scope}")
         for cluster in settings.clusters.values():
             self._threads.start(f"confirm-{cluster.alias}", lambda c=cluster: self._confirm(c))  # type: ignore[misc]  # as below
@@ -115,9 +115,9 @@ class StateWatch:
 
     def answers(self, cluster: ClusterAlias) -> bool:
         """Ask this cluster, now: milliseconds where it lives, else `_ASK_S`."""
-        admin = self._admins.get(cluster)
+        end = self._ends.get(cluster)
         try:
-            return admin is not None and self._end(admin, _ASK_S) >= 0
+            return end is not None and end.ask(_ASK_S) >= 0
         except (KafkaException, TimeoutError):
             return False
 
@@ -142,7 +142,7 @@ class StateWatch:
     def close(self) -> None:
         """Stop following, and end the connections."""
         self._threads.stop()
-        self._admins.clear()
+        self._ends.clear()
         for asking in self._asking.values():
             asking.close()
 
@@ -224,27 +224,24 @@ class StateWatch:
         """Ask one cluster, again and again, where its state topic ends."""
         renewed, feed = self._asking[cluster.alias], self._feeds[cluster.alias]
         while not self._threads.stopping.wait(_ASK_S):
-            before, admin = self._admins.get(cluster.alias), renewed.get()
-            if admin is not before:
-                self._admins[cluster.alias], feed.was_away = admin, True
+            before, topic_end = self._ends.get(cluster.alias), renewed.get()
+            if topic_end is not before:
+                self._ends[cluster.alias], feed.was_away = topic_end, True
             asked = time.monotonic()
             try:
-                end = self._end(admin, 1.0)
+                end = topic_end.ask(1.0)
             except (KafkaException, TimeoutError):
                 renewed.says(worked=False)
-                _forget_leaders(admin, self._settings.control.state_topic)
                 continue
             if end >= 0:
                 renewed.says(worked=True)
                 self._confirmed(feed, end, asked)
 
-    def _end(self, admin: AdminClient, within: float) -> int:
-        """Ask where the state topic ends; a broker that goes down answers -1, and no error.
-
-        Raises KafkaException, TimeoutError.
-        """
+    def _end(self, cluster: Cluster) -> TopicEnd:
+        """Ask of a new handle where the state topic ends."""
+        conf = helper_conf(cluster, "confirm", **_AT_ONCE, **WITHOUT_CREATION)
         tp = TopicPartition(self._settings.control.state_topic, self._partition)
-        return int(stable_end(admin, tp).result(timeout=within).offset)
+        return TopicEnd(AdminClient(conf), tp)
 
     def _confirmed(self, feed: _Feed, end: int, asked: float) -> None:
         """Wait a little for what was just written to be read, then call the view confirmed."""
@@ -260,16 +257,6 @@ class StateWatch:
                 feed.since = asked
                 for listener in tuple(self._listeners):
                     listener()
-
-
-def _forget_leaders(admin: AdminClient, topic: str) -> None:
-    """Make a handle look up leaders again.
-
-    After a restart of the broker an AdminClient goes on with the old leader epoch for ever
-    (FENCED_LEADER_EPOCH), unless somebody asks it for metadata.
-    """
-    with contextlib.suppress(KafkaException):
-        admin.list_topics(topic, timeout=1.0)
 
 
 _shared: dict[tuple[str, str], tuple[StateWatch, int]] = {}

@@ -5,7 +5,7 @@ the object for as long as it waits. Errors of the Kafka client leave this module
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
@@ -41,6 +41,7 @@ Offsets: TypeAlias = "Mapping[Partition, Future[Any]]"
 """Offsets that were asked for; `ClusterAdmin.resolve_offsets` waits for them."""
 
 _POLL_S = 0.01
+_KNOWN_S = 300.0  # librdkafka keeps leaders for metadata.max.age.ms, 900 s
 # A broker that is restarting refuses connections for a moment: only a longer refusal counts.
 _REFUSED_S = 1.0
 _UNREACHABLE = frozenset(
@@ -133,6 +134,7 @@ class ClusterAdmin:
         self._refused_s = refused_s
         self.timeout_s = timeout_s
         self._errors = _Errors()
+        self._known: dict[str, float] = {}  # topics whose leaders librdkafka has, and until when
         conf = {"socket.connection.setup.timeout.ms": 3000, **quiet(cluster.client)}
         try:
             self._admin = AdminClient(conf | {"error_cb": self._errors})
@@ -177,7 +179,9 @@ class ClusterAdmin:
             topics = self._admin.list_topics(timeout=self.timeout_s).topics
         except KafkaException as error:
             raise translated(self.cluster, error) from error
-        return {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
+        counts = {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
+        self._known = dict.fromkeys(counts, monotonic() + _KNOWN_S)
+        return counts
 
     def starts(self, partitions: Iterable[Partition]) -> Offsets:
         """Ask for the log starts."""
@@ -194,19 +198,37 @@ class ClusterAdmin:
     def offsets(
         self, partitions: Iterable[Partition], spec: Any, *, committed: bool = False
     ) -> Offsets:
-        """Ask for one offset of each partition: one request per broker."""
-        wanted = {TopicPartition(p.topic, p.number): spec for p in partitions}
+        """Ask for one offset of each partition: one request per broker.
+
+        Topics of which librdkafka knows no leader are looked up first, for it may end the process
+        where it has to do that itself; one that is not there is not asked for (decision 23).
+        """
+        asked = list(partitions)
+        known = self._looked_up({p.topic for p in asked})
+        missing: Offsets = {p: _no_topic(p) for p in asked if p.topic not in known}
+        wanted = {TopicPartition(p.topic, p.number): spec for p in asked if p.topic in known}
         if not wanted:
-            return {}
+            return missing
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         futures = self._admin.list_offsets(
             wanted, isolation_level=level, request_timeout=self.timeout_s
         )
-        return {Partition(p.topic, p.partition): future for p, future in futures.items()}
+        return {**missing, **{Partition(p.topic, p.partition): f for p, f in futures.items()}}
+
+    def _looked_up(self, topics: Iterable[str]) -> Collection[str]:
+        """Return topics that exist, these among them if they do; librdkafka has their leaders."""
+        if any(self._known.get(topic, 0.0) < monotonic() for topic in topics):
+            self.wait(self.describe_cluster(), "its brokers")  # a dead one refuses in a second
+            return self.partitions()
+        return self._known
 
     def resolve_offsets(self, futures: Offsets) -> dict[Partition, tuple[Offset, int]]:
         """Return (offset, timestamp in ms or -1) by partition."""
-        answers = {p: self.wait(f, f"offsets of {p.topic}") for p, f in futures.items()}
+        try:
+            answers = {p: self.wait(f, f"offsets of {p.topic}") for p, f in futures.items()}
+        except RemoteError:
+            self._known = {}  # librdkafka has forgotten the leader
+            raise
         return {p: (answer.offset, answer.timestamp) for p, answer in answers.items()}
 
     def topic_configs(self, topics: Iterable[str]) -> "dict[str, Future[Any]]":
@@ -260,6 +282,14 @@ class ClusterAdmin:
         }
         answers = {g: self.wait(future, f"commits of group {g}") for g, future in asked.items()}
         return {group: _commits_of(answer) for group, answer in answers.items()}
+
+
+def _no_topic(partition: Partition) -> "Future[Any]":
+    future: Future[Any] = Future()
+    code = KafkaError.UNKNOWN_TOPIC_OR_PART
+    error = KafkaError(code, f"topic {partition.topic} does not exist, or has no leader")
+    future.set_exception(KafkaException(error))
+    return future
 
 
 def _commits_of(answer: Any) -> dict[Partition, Commit]:

@@ -442,6 +442,7 @@ class Application:
         self, alias: str, topic: str, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
     ) -> dict[int, int]:
         """Return the (last stable) end of each partition of a physical topic."""
+        self.admins[alias].list_topics(timeout=10)  # else list_offsets may crash (decision 23)
         asked = {TopicPartition(topic, n): OffsetSpec.latest() for n in range(self.partitions)}
         found = self.admins[alias].list_offsets(asked, isolation_level=isolation)
         return {tp.partition: one.result(10).offset for tp, one in found.items()}

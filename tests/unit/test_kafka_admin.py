@@ -1,6 +1,6 @@
 """What is asked of Kafka in which order, where the wrong order ends the process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from clientlib.protocol.types import Partition
 from clientlib.settings import Cluster
 from failover.core.snapshot import Commit
 from failover.io import kafka_admin
-from failover.io.kafka_admin import ClusterAdmin
+from failover.io.kafka_admin import ClusterAdmin, NotReadyError
 
 COORDINATED = SimpleNamespace(state=SimpleNamespace(name="STABLE"), members=())
 
@@ -23,6 +23,7 @@ class Client:
 
     def __init__(self, _conf: Any) -> None:
         self.elsewhere: set[str] = set()
+        self.topics = {"T", "U"}
         self.asked: list[tuple[str, str]] = []
 
     def poll(self, _timeout: float) -> None:
@@ -43,6 +44,21 @@ class Client:
             topic_partitions=[TopicPartition("T", 0, 7), TopicPartition("T", 1)]
         )
         return {name: self._answer("commits", name, found)}
+
+    def describe_cluster(self, **_options: Any) -> "Future[Any]":
+        return self._answer("cluster", "", SimpleNamespace())
+
+    def list_topics(self, *, timeout: float) -> Any:
+        assert timeout > 0
+        self.asked.append(("topics", ""))
+        found = {t: SimpleNamespace(partitions=[0, 1], error=None) for t in self.topics}
+        return SimpleNamespace(topics=found)
+
+    def list_offsets(
+        self, wanted: Mapping[TopicPartition, Any], **_options: Any
+    ) -> "dict[TopicPartition, Future[Any]]":
+        found = SimpleNamespace(offset=7, timestamp=-1)
+        return {tp: self._answer("offsets", tp.topic, found) for tp in wanted}
 
     def _answer(self, what: str, name: str, found: Any) -> "Future[Any]":
         self.asked.append((what, name))
@@ -89,3 +105,40 @@ def test_nobody_else_is_asked_for_commits_which_would_end_the_process(
 
 def test_no_group_is_no_question(admin: ClusterAdmin, client: Client) -> None:
     assert (admin.commits([]), admin.groups([]), client.asked) == ({}, {}, [])
+
+
+def test_leaders_are_looked_up_before_offsets_are_asked_for_which_may_end_the_process(
+    admin: ClusterAdmin, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(kafka_admin, "monotonic", lambda: now[0])
+
+    def ask(*topics: str) -> list[str]:
+        client.asked.clear()
+        asked = admin.ends([Partition(topic, 0) for topic in topics])
+        assert set(admin.resolve_offsets(asked).values()) == {(7, -1)}
+        return [what for what, _ in client.asked]
+
+    looked_up = ["cluster", "topics"]
+    assert ask("T") == [*looked_up, "offsets"]
+    assert ask("U", "T") == ["offsets", "offsets"]
+    now[0] += 301
+    assert ask("T") == [*looked_up, "offsets"]
+    client.elsewhere = {"T"}  # the broker does not lead it any more, and librdkafka forgets it
+    with pytest.raises(NotReadyError):
+        ask("T")
+    client.elsewhere = set()
+    assert ask("T") == [*looked_up, "offsets"]
+
+
+def test_a_topic_that_is_not_there_is_not_asked_for(admin: ClusterAdmin, client: Client) -> None:
+    """librdkafka would look for it until the request times out, and that may end the process."""
+    asked = admin.ends([Partition("T", 0), Partition("none", 0)])
+    with pytest.raises(NotReadyError, match="topic none does not exist"):
+        admin.resolve_offsets({Partition("none", 0): asked[Partition("none", 0)]})
+    assert [name for what, name in client.asked if what == "offsets"] == ["T"]
+    client.topics = set()
+    client.asked.clear()
+    admin._known.clear()
+    assert set(admin.ends([Partition("T", 0)])) == {Partition("T", 0)}
+    assert [what for what, _ in client.asked] == ["cluster", "topics"]

@@ -40,17 +40,17 @@ class _Topic:
         return SimpleNamespace(**{name: lambda v=value: v for name, value in fields.items()})
 
 
-class _Admin:
+class _End:
     """Says where a state topic ends, or raises that nobody answers."""
 
     def __init__(self) -> None:
         self.end: int | Exception = 0
 
-    def result(self, timeout: float) -> Any:
-        assert timeout > 0
+    def ask(self, within: float) -> int:
+        assert within > 0
         if isinstance(self.end, Exception):
             raise self.end
-        return SimpleNamespace(offset=self.end)
+        return self.end
 
 
 class Begun:
@@ -59,9 +59,9 @@ class Begun:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(watches, "Threads", _Threads)
-        self.admin = _Admin()
-        monkeypatch.setattr(watches, "AdminClient", lambda _conf: self.admin)
-        monkeypatch.setattr(watches, "stable_end", lambda admin, _tp: admin)
+        self.end = _End()
+        monkeypatch.setattr(watches, "AdminClient", lambda _conf: None)
+        monkeypatch.setattr(watches, "TopicEnd", lambda _admin, _tp: self.end)
         monkeypatch.setattr("clientlib.io.watch.time.monotonic", lambda: self.now)
         self.watch = StateWatch(parse(CONFIG, environ={}), "default")
         self.topics = {"LEFT": _Topic(OLD), "RIGHT": _Topic(NEW)}
@@ -144,5 +144,5 @@ def test_a_cluster_is_asked_whether_it_lives(
     monkeypatch: pytest.MonkeyPatch, end: Any, lives: bool
 ) -> None:
     begun = Begun(monkeypatch)
-    begun.admin.end = end
+    begun.end.end = end
     assert begun.watch.answers("LEFT") is lives
