@@ -4,6 +4,7 @@ In ordinary times one record of each partition is asked for, once a second (`Cop
 after an unplanned switch the end of each copy is read (`CopyProbe.tail`).
 """
 
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -31,7 +32,11 @@ _ABSENT = frozenset(
 
 
 class CopyProbe:
-    """Compares the records of one cluster's producer with the copies on one standby. One thread."""
+    """Compares the records of one cluster's producer with the copies on one standby.
+
+    One thread asks at a time, for there is one reading handle: a cluster may be lost, and its
+    copies' ends be asked for, while it is asked what is replicated.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class CopyProbe:
     ) -> None:
         self._naming, self._source, self._standby = naming, source, standby
         self._logs = LogReader(clusters)
+        self._lock = threading.Lock()
         self._shift: dict[Key, int] = {}
         self._after: dict[Key, tuple[tuple[Offset, Offset], ...]] = {}
 
@@ -52,18 +58,22 @@ class CopyProbe:
         """
         found: dict[Key, Offset] = {}
         for key, probe in probes.items():
-            tp = self._copy(key)
-            try:
-                low, high = self._logs.bounds(self._standby, tp)
-            except KafkaException:
-                continue  # not copied yet at all
-            at = self._locate(key, tp, probe, (low, high))
-            if at is not None:
-                offset = probe.offset
-                found[key] = offset + 1
-                self._after[key] = (*self._after.get(key, ())[-1:], (offset + 1, at + 1))
-                self._shift[key] = offset - at
+            with self._lock:
+                at = self._find(key, probe)
+                if at is not None:
+                    offset = probe.offset
+                    found[key] = offset + 1
+                    self._after[key] = (*self._after.get(key, ())[-1:], (offset + 1, at + 1))
+                    self._shift[key] = offset - at
         return found
+
+    def _find(self, key: Key, probe: Kept) -> Offset | None:
+        tp = self._copy(key)
+        try:
+            bounds = self._logs.bounds(self._standby, tp)
+        except KafkaException:
+            return None  # not copied yet at all
+        return self._locate(key, tp, probe, bounds)
 
     def _locate(
         self, key: Key, tp: TopicPartition, probe: Kept, bounds: tuple[Offset, Offset]
@@ -88,6 +98,10 @@ class CopyProbe:
         They begin behind the last record that was confirmed, else where the oldest of ``kept`` can
         stand by its timestamp. Raises ClusterUnreachableError.
         """
+        with self._lock:
+            return self._tail(key, kept, end)
+
+    def _tail(self, key: Key, kept: Iterable[Kept], end: Offset) -> tuple[list[LogRecord], int]:
         tp = self._copy(key)
         try:
             low, high = self._logs.bounds(self._standby, tp)
@@ -114,7 +128,7 @@ class CopyProbe:
 
     def close(self) -> None:
         """Close the connections."""
-        with suppress(KafkaException):
+        with self._lock, suppress(KafkaException):
             self._logs.close()
 
     def _copy(self, key: Key) -> TopicPartition:

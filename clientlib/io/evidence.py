@@ -6,7 +6,7 @@ is for one thread.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from confluent_kafka import (
@@ -43,14 +43,18 @@ log = logging.getLogger("clientlib.consumer")
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 _ANSWER_S = 2.0
 _ACK_S = 0.5
-_ATTEMPTS, _LEAVING_ATTEMPTS = 20, 3
+_FINAL_ATTEMPTS, _LEAVING_ATTEMPTS = 20, 3
 
 
-def attempts(job: Publish) -> int:
-    """Return how often a report is tried."""
+def tried_again(job: Publish, failed: int, *, closing: bool) -> bool:
+    """Say whether a report that was not acknowledged so often is tried again.
+
+    What a member remembers of a lost cluster is waited for by all, itself included, for as long as
+    it is in its group: no cut may be longer than its patience.
+    """
     if job.handed_over:
-        return _ATTEMPTS
-    return _LEAVING_ATTEMPTS if job.leaving else 1
+        return not closing or failed < _FINAL_ATTEMPTS
+    return job.leaving and failed < _LEAVING_ATTEMPTS
 
 
 class ProgressWriter:
@@ -62,17 +66,28 @@ class ProgressWriter:
         self._scope, self._member, self._group = options.scope, options.ident, group
         self._producer = Renewed(self._make)
 
-    def write(self, job: Publish) -> bool:
+    def write(self, job: Publish, closing: Callable[[], bool]) -> bool:
         """Write a report; a final one until it is acknowledged, an ordinary one at most once.
 
-        One about partitions that another member gets now is tried a few times.
+        One about partitions that another member gets now is tried a few times, and so is a final
+        one while its member is closed.
         """
         report = Report(
             *(self._group, self._member, job.epoch, job.cluster, job.parts),
             *(job.handed_over, job.leaving),
         )
         key, value = report.record(self._scope)
-        return any(self._written(key, value) for _ in range(attempts(job)))
+        failed = 0
+        while not self._written(key, value):
+            failed += 1
+            if failed == _FINAL_ATTEMPTS:
+                log.warning(
+                    "group %s: %s does not take what was read on %s; members there wait for it",
+                    *(self._group, job.to, job.cluster),
+                )
+            if not tried_again(job, failed, closing=closing()):
+                return False
+        return True
 
     def close(self) -> None:
         """Close the connection."""

@@ -154,7 +154,7 @@ class BackgroundJobs:
             while not self._threads.stopping.is_set() or not queue.empty():
                 job = self._jobs_of(_reports(alias))
                 if isinstance(job, Publish) and (job.kept or queue.empty()):
-                    writer.write(job)
+                    writer.write(job, self._threads.stopping.is_set)
         finally:
             writer.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
-from clientlib.io.evidence import EvidenceReader, attempts
+from clientlib.io.evidence import EvidenceReader, tried_again
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.log_reader import LogReader
 from clientlib.io.ports import CommitsDone, Job, JobDone, Publish, ResetDone
@@ -178,25 +178,25 @@ class SimJobs(BackgroundJobs):
         queue = self._reports.setdefault(job.to, deque())
         queue.append(job)
         if len(queue) == 1:
-            self._later(job.to, attempts(job))
+            self._later(job.to)
 
-    def _later(self, to: str, left: int, more: float = 0.0) -> None:
-        wait = more + sum(self._world.faults.job_times())
-        self._world.sim.after(wait, lambda: self._write(to, left), self._process, main=False)
+    def _later(self, to: str, failed: int = 0) -> None:
+        wait = (0.5 if failed else 0.0) + sum(self._world.faults.job_times())
+        self._world.sim.after(wait, lambda: self._write(to, failed), self._process, main=False)
 
-    def _write(self, to: str, left: int) -> None:
+    def _write(self, to: str, failed: int) -> None:
         queue, cluster = self._reports[to], self._world.clusters[to]
         job = queue[0]
         if cluster.answers_to(self._process) and not self._world.faults.job_fails():
             self._written(job, cluster)
-        elif left > 1:
-            self._later(to, left - 1, 0.5)
+        elif tried_again(job, failed + 1, closing=False):  # a process that has left soon ends
+            self._later(to, failed + 1)
             return
         queue.popleft()
         while len(queue) > 1 and not queue[0].kept:
             queue.popleft()  # only the newest of many
         if queue:
-            self._later(to, attempts(queue[0]))
+            self._later(to)
 
     def _written(self, job: Publish, cluster: Cluster) -> None:
         sim = self._world.sim

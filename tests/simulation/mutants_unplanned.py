@@ -115,6 +115,15 @@ def largest_report_wins() -> AbstractContextManager[Any]:
     return patch.object(evidences, "fold_progress", one_by_one)
 
 
+def answer_of_another_cluster() -> AbstractContextManager[Any]:
+    """What a producer asked of the cluster before, counts for the one that it writes to now."""
+
+    def begin_anew(self: rescue.Rescuer, source: str) -> None:
+        self.source = source
+
+    return patch.object(rescue.Rescuer, "_begin_anew", begin_anew)
+
+
 def _furthest(known: Known) -> int:
     return sum(known.progress.offsets.values())
 
@@ -136,5 +145,6 @@ UNPLANNED_MUTANTS: Mapping[str, Mutant] = {
         manifests_forgotten,
         largest_report_wins,
         skipped_spans_ignored,
+        answer_of_another_cluster,
     )
 }

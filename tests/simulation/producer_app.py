@@ -122,7 +122,22 @@ class ProducerApp:
         with patch.object(copies_module, "LogReader", lambda _: SimLogs(world, self.process)):
             for source, standby in permutations(world.clusters, 2):
                 producer._rescuer._probe(source, standby)  # each reads by this process's network
+        if world.plan.disaster is not None:  # else the answers are never used
+            producer._rescuer._asked = self._slowly(producer._rescuer._asked)  # type: ignore[method-assign]  # it takes time
         return producer
+
+    def _slowly(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        """What is replicated is read some time after it was asked for, and heard later still."""
+
+        def asked(*question: Any) -> Any:
+            before, after = self.world.faults.job_times()
+            self.sim.block(self.process, before, main=False)
+            try:
+                return ask(*question)
+            finally:
+                self.sim.block(self.process, after, main=False)
+
+        return asked
 
     def _nudge(self) -> None:
         self.sim.after(self.sim.between(0.0, 0.002), self._agent, self.process, main=False)
@@ -155,7 +170,10 @@ class ProducerApp:
         target = producer._intake.target
         writes = bool(target) and producer._agent.session.stage is Stage.OPEN
         if writes and not self.watch.deaf_to(self.world.other(target)):
-            producer._rescuer.confirm(target)
+            try:
+                producer._rescuer.confirm(target)
+            except Killed:
+                return
         self.sim.after(1.0, self._confirm, self.process, main=False)
 
     def _stay(self, alias: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from clientlib.core.seat import ReadEvidence, SeatKey
-from clientlib.io.evidence import EvidenceReader
+from clientlib.io.evidence import EvidenceReader, ProgressWriter
+from clientlib.io.ports import Publish
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.progress import GroupProgress, Progress, Report
 from clientlib.protocol.recover import Memory, Print
@@ -86,3 +87,34 @@ def test_nobody_waits_for_one_who_is_gone(living: list[str]) -> None:
     told = Told(living)
     told.reports = [report("a", progress(16, *PRINTS)), report("b", final=True)]
     assert told.waits_for() == ""
+
+
+class Deaf(ProgressWriter):
+    """Writes to a cluster that takes nothing for the first ``refused`` times."""
+
+    def __init__(self, refused: int) -> None:
+        self._scope, self._member, self._group = "s", "a", "g"
+        self.tries, self._refused = 0, refused
+
+    def _written(self, key: bytes, value: bytes) -> bool:
+        self.tries += 1
+        return self.tries > self._refused
+
+
+@pytest.mark.parametrize(
+    ("job", "closed_after", "tries"),
+    [
+        (Publish("RIGHT", 1, "LEFT", {}), 999, 1),
+        (Publish("RIGHT", 1, "LEFT", {}, leaving=True), 999, 3),
+        # a cut of 15 s after a switch: all waited for ever for what nobody told them any more
+        (Publish("RIGHT", 1, "LEFT", {}, handed_over=2), 999, 51),
+        (Publish("RIGHT", 1, "LEFT", {}, handed_over=2), 5, 20),
+        (Publish("RIGHT", 1, "LEFT", {}, handed_over=2), 30, 30),
+    ],
+)
+def test_how_often_a_report_is_tried_while_its_cluster_takes_nothing(
+    job: Publish, closed_after: int, tries: int
+) -> None:
+    writer = Deaf(refused=50)
+    assert writer.write(job, lambda: writer.tries >= closed_after) is (tries == 51)
+    assert writer.tries == tries

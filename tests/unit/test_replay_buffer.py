@@ -1,5 +1,6 @@
 """The producer's replay buffer: what ages, and what the copies lack."""
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,3 +69,23 @@ def test_a_topic_that_the_mirror_has_not_created_yet_lacks_everything() -> None:
 def test_a_copy_that_cannot_be_read_does_not_count_as_empty() -> None:
     with pytest.raises(KafkaException):
         probe_of(KafkaError.TOPIC_AUTHORIZATION_FAILED).tail(("T", 0), [kept(0)], 5)
+
+
+def test_a_cluster_is_lost_while_a_standby_is_asked_what_it_holds() -> None:
+    """Both ask by one handle, which would have read for the one what the other wanted."""
+    probe = probe_of(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    inside: list[str] = []
+    rescue = threading.Thread(target=lambda: probe.tail(("U", 0), [kept(0)], 5))
+
+    def bounds(_alias: str, tp: TopicPartition) -> Any:
+        inside.append(tp.topic)
+        if len(inside) == 1:
+            rescue.start()
+            rescue.join(0.2)
+        inside.append(tp.topic)
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+    probe._logs = SimpleNamespace(bounds=bounds)  # type: ignore[assignment]  # only what is asked
+    assert probe.confirm({("T", 0): kept(0)}) == {}
+    rescue.join(10)
+    assert inside == ["LEFT.T", "LEFT.T", "LEFT.U", "LEFT.U"]
