@@ -136,6 +136,7 @@ class ClusterAdmin:
         self._errors = _Errors()
         self._known: dict[str, float] = {}  # topics whose leaders librdkafka has, and until when
         conf = {"socket.connection.setup.timeout.ms": 3000, **quiet(cluster.client)}
+        conf["allow.auto.create.topics"] = False  # it may be asked for one that is not there
         try:
             self._admin = AdminClient(conf | {"error_cb": self._errors})
         except KafkaException as error:
@@ -204,8 +205,10 @@ class ClusterAdmin:
         where it has to do that itself; one that is not there is not asked for (decision 23).
         """
         asked = list(partitions)
-        known = self._looked_up({p.topic for p in asked})
-        missing: Offsets = {p: _no_topic(p) for p in asked if p.topic not in known}
+        topics = {p.topic for p in asked}
+        known = self._looked_up(topics)
+        errors = {topic: self._error_of(topic) for topic in topics if topic not in known}
+        missing: Offsets = {p: _failed(errors[p.topic]) for p in asked if p.topic in errors}
         wanted = {TopicPartition(p.topic, p.number): spec for p in asked if p.topic in known}
         if not wanted:
             return missing
@@ -221,6 +224,15 @@ class ClusterAdmin:
             self.wait(self.describe_cluster(), "its brokers")  # a dead one refuses in a second
             return self.partitions()
         return self._known
+
+    def _error_of(self, topic: str) -> KafkaException:
+        """Return what a cluster says of a topic that it does not list: it may be hidden."""
+        try:
+            found = self._admin.list_topics(topic, timeout=self.timeout_s).topics.get(topic)
+        except KafkaException as error:
+            return error
+        missing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {topic} is not there yet")
+        return KafkaException((found and found.error) or missing)
 
     def resolve_offsets(self, futures: Offsets) -> dict[Partition, tuple[Offset, int]]:
         """Return (offset, timestamp in ms or -1) by partition."""
@@ -284,11 +296,9 @@ class ClusterAdmin:
         return {group: _commits_of(answer) for group, answer in answers.items()}
 
 
-def _no_topic(partition: Partition) -> "Future[Any]":
+def _failed(error: KafkaException) -> "Future[Any]":
     future: Future[Any] = Future()
-    code = KafkaError.UNKNOWN_TOPIC_OR_PART
-    error = KafkaError(code, f"topic {partition.topic} does not exist, or has no leader")
-    future.set_exception(KafkaException(error))
+    future.set_exception(error)
     return future
 
 

@@ -24,6 +24,7 @@ class Client:
     def __init__(self, _conf: Any) -> None:
         self.elsewhere: set[str] = set()
         self.topics = {"T", "U"}
+        self.hidden: dict[str, int] = {}
         self.asked: list[tuple[str, str]] = []
 
     def poll(self, _timeout: float) -> None:
@@ -48,11 +49,13 @@ class Client:
     def describe_cluster(self, **_options: Any) -> "Future[Any]":
         return self._answer("cluster", "", SimpleNamespace())
 
-    def list_topics(self, *, timeout: float) -> Any:
+    def list_topics(self, topic: str = "", *, timeout: float) -> Any:
         assert timeout > 0
-        self.asked.append(("topics", ""))
+        self.asked.append(("topics", topic))
         found = {t: SimpleNamespace(partitions=[0, 1], error=None) for t in self.topics}
-        return SimpleNamespace(topics=found)
+        code = self.hidden.get(topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
+        missing = {topic: SimpleNamespace(partitions=[], error=KafkaError(code))} if topic else {}
+        return SimpleNamespace(topics={**missing, **found})
 
     def list_offsets(
         self, wanted: Mapping[TopicPartition, Any], **_options: Any
@@ -134,11 +137,21 @@ def test_leaders_are_looked_up_before_offsets_are_asked_for_which_may_end_the_pr
 def test_a_topic_that_is_not_there_is_not_asked_for(admin: ClusterAdmin, client: Client) -> None:
     """librdkafka would look for it until the request times out, and that may end the process."""
     asked = admin.ends([Partition("T", 0), Partition("none", 0)])
-    with pytest.raises(NotReadyError, match="topic none does not exist"):
+    with pytest.raises(NotReadyError, match="UNKNOWN_TOPIC_OR_PART"):
         admin.resolve_offsets({Partition("none", 0): asked[Partition("none", 0)]})
     assert [name for what, name in client.asked if what == "offsets"] == ["T"]
     client.topics = set()
     client.asked.clear()
     admin._known.clear()
     assert set(admin.ends([Partition("T", 0)])) == {Partition("T", 0)}
-    assert [what for what, _ in client.asked] == ["cluster", "topics"]
+    assert client.asked == [("cluster", ""), ("topics", ""), ("topics", "T")]
+
+
+def test_a_topic_that_is_hidden_from_us_does_not_count_as_missing(
+    admin: ClusterAdmin, client: Client
+) -> None:
+    """A cluster lists what the user may describe; the state topic would have seemed empty."""
+    client.topics, client.hidden = set(), {"T": KafkaError.TOPIC_AUTHORIZATION_FAILED}
+    with pytest.raises(RemoteError, match="TOPIC_AUTHORIZATION_FAILED") as raised:
+        admin.resolve_offsets(admin.ends([Partition("T", 0)]))
+    assert not isinstance(raised.value, NotReadyError)
