@@ -5,6 +5,7 @@ the object for as long as it waits. Errors of the Kafka client leave this module
 """
 
 import logging
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -221,9 +222,25 @@ class ClusterAdmin:
     def _looked_up(self, topics: Iterable[str]) -> Collection[str]:
         """Return topics that exist, these among them if they do; librdkafka has their leaders."""
         if any(self._known.get(topic, 0.0) < monotonic() for topic in topics):
-            self.wait(self.describe_cluster(), "its brokers")  # a dead one refuses in a second
-            return self.partitions()
+            return self.wait(self._listed(), "its topics")  # a dead cluster refuses in a second
         return self._known
+
+    def _listed(self) -> "Future[Collection[str]]":
+        """List the topics on a thread of its own, for ``list_topics`` waits in full.
+
+        Not by `describe_cluster`: librdkafka ends the process where a cluster that has just come
+        back names no broker yet (``rd_kafka_admin_response_parse: Assertion `rko_result'``).
+        """
+        future: Future[Collection[str]] = Future()
+
+        def ask() -> None:
+            try:
+                future.set_result(self.partitions())
+            except FailoverError as error:
+                future.set_exception(error)
+
+        threading.Thread(target=ask, name="list-topics", daemon=True).start()
+        return future
 
     def _error_of(self, topic: str) -> KafkaException:
         """Return what a cluster says of a topic that it does not list: it may be hidden."""

@@ -46,9 +46,6 @@ class Client:
         )
         return {name: self._answer("commits", name, found)}
 
-    def describe_cluster(self, **_options: Any) -> "Future[Any]":
-        return self._answer("cluster", "", SimpleNamespace())
-
     def list_topics(self, topic: str = "", *, timeout: float) -> Any:
         assert timeout > 0
         self.asked.append(("topics", topic))
@@ -122,7 +119,7 @@ def test_leaders_are_looked_up_before_offsets_are_asked_for_which_may_end_the_pr
         assert set(admin.resolve_offsets(asked).values()) == {(7, -1)}
         return [what for what, _ in client.asked]
 
-    looked_up = ["cluster", "topics"]
+    looked_up = ["topics"]
     assert ask("T") == [*looked_up, "offsets"]
     assert ask("U", "T") == ["offsets", "offsets"]
     now[0] += 301
@@ -144,7 +141,7 @@ def test_a_topic_that_is_not_there_is_not_asked_for(admin: ClusterAdmin, client:
     client.asked.clear()
     admin._known.clear()
     assert set(admin.ends([Partition("T", 0)])) == {Partition("T", 0)}
-    assert client.asked == [("cluster", ""), ("topics", ""), ("topics", "T")]
+    assert client.asked == [("topics", ""), ("topics", "T")]
 
 
 def test_a_topic_that_is_hidden_from_us_does_not_count_as_missing(
