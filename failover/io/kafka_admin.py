@@ -6,9 +6,10 @@ the object for as long as it waits. Errors of the Kafka client leave this module
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
@@ -102,6 +103,14 @@ def quiet(client: Mapping[str, Any]) -> dict[str, Any]:
     return {"log_level": 3, **client, "logger": _QUIET}
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a cluster says of itself: its id, and the number of partitions by topic name."""
+
+    cluster_id: str
+    partitions: Mapping[str, int]
+
+
 class _Errors:
     """What a connection has complained of; apart from its owner, so that they are no cycle.
 
@@ -169,21 +178,26 @@ class ClusterAdmin:
                     f"{self.timeout_s:g} s: {what} {last}".rstrip()
                 )
 
-    def describe_cluster(self) -> "Future[Any]":
-        """Ask for the cluster's id and our authorised operations."""
-        return self._admin.describe_cluster(
+    def listing(self) -> Listing:
+        """Return the cluster's id and its topics; librdkafka has their leaders then.
+
+        Raises NotReadyError where the cluster names no broker, as one does that has just come back.
+        """
+        found: Listing = self.wait(self._listed(), "its topics")
+        self._known = dict.fromkeys(found.partitions, monotonic() + _KNOWN_S)
+        return found
+
+    def operations(self) -> frozenset[str] | None:
+        """Return what we may do with the cluster; None if it does not say. After a `listing` only.
+
+        librdkafka ends the process where a cluster answers this with no broker
+        (``rd_kafka_admin_response_parse: Assertion `rko_result'``), see decision 23.
+        """
+        asked = self._admin.describe_cluster(
             include_authorized_operations=True, request_timeout=self.timeout_s
         )
-
-    def partitions(self) -> dict[str, int]:
-        """Return the number of partitions by topic name."""
-        try:
-            topics = self._admin.list_topics(timeout=self.timeout_s).topics
-        except KafkaException as error:
-            raise translated(self.cluster, error) from error
-        counts = {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
-        self._known = dict.fromkeys(counts, monotonic() + _KNOWN_S)
-        return counts
+        allowed = self.wait(asked, "what we may do").authorized_operations
+        return None if allowed is None else frozenset(one.name for one in allowed)
 
     def starts(self, partitions: Iterable[Partition]) -> Offsets:
         """Ask for the log starts."""
@@ -219,25 +233,27 @@ class ClusterAdmin:
         )
         return {**missing, **{Partition(p.topic, p.partition): f for p, f in futures.items()}}
 
-    def _looked_up(self, topics: Iterable[str]) -> Collection[str]:
+    def _looked_up(self, topics: Iterable[str]) -> Container[str]:
         """Return topics that exist, these among them if they do; librdkafka has their leaders."""
         if any(self._known.get(topic, 0.0) < monotonic() for topic in topics):
-            return self.wait(self._listed(), "its topics")  # a dead cluster refuses in a second
+            return self.listing().partitions
         return self._known
 
-    def _listed(self) -> "Future[Collection[str]]":
-        """List the topics on a thread of its own, for ``list_topics`` waits in full.
-
-        Not by `describe_cluster`: librdkafka ends the process where a cluster that has just come
-        back names no broker yet (``rd_kafka_admin_response_parse: Assertion `rko_result'``).
-        """
-        future: Future[Collection[str]] = Future()
+    def _listed(self) -> "Future[Listing]":
+        """List on a thread of its own: ``list_topics`` waits in full, also where all refuse."""
+        future: Future[Listing] = Future()
 
         def ask() -> None:
             try:
-                future.set_result(self.partitions())
-            except FailoverError as error:
+                found = self._admin.list_topics(timeout=self.timeout_s)
+                if not found.brokers:
+                    code = KafkaError._NOENT  # noqa: SLF001 - a public constant
+                    raise KafkaException(KafkaError(code, "it names no broker"))  # noqa: TRY301
+            except KafkaException as error:
                 future.set_exception(error)
+            else:
+                topics = {n: len(t.partitions) for n, t in found.topics.items() if not t.error}
+                future.set_result(Listing(str(found.cluster_id), topics))
 
         threading.Thread(target=ask, name="list-topics", daemon=True).start()
         return future

@@ -153,25 +153,24 @@ class Observer:
 
     def _observe_reachable(self, admin: ClusterAdmin) -> _Observed:
         alias = admin.cluster.alias
-        described, listed = admin.describe_cluster(), admin.group_ids()
-        who = admin.wait(described, "its id")
-        counts = admin.partitions()
+        named = admin.group_ids()
+        listing = admin.listing()
+        operations, counts = admin.operations(), listing.partitions
         control = self._pool.submit(self._control, admin, counts)
-        groups, refused = self._groups(admin, listed)
+        groups, refused = self._groups(admin, named)
         topics, beats = self._topics(admin, counts)
         read = control.result()
-        operations = who.authorized_operations
         cluster = ClusterSnapshot(
             alias=alias,
             reachable=True,
             error=refused,
-            cluster_id=who.cluster_id,
+            cluster_id=listing.cluster_id,
             topics=topics,
             groups=groups,
             view=read.view,
             clients=read.clients,
             missing_control=tuple(self._missing(counts)),
-            operations=None if operations is None else frozenset(op.name for op in operations),
+            operations=operations,
         )
         return _Observed(cluster, beats, read.flows)
 

@@ -15,7 +15,7 @@ from clientlib.protocol.errors import RemoteError, TimedOutError
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from clientlib.settings import Settings
 from failover.core.snapshot import Commit
-from failover.io.kafka_admin import ClusterAdmin, Offsets, quiet, translated
+from failover.io.kafka_admin import ClusterAdmin, NotReadyError, Offsets, quiet, translated
 from failover.io.ports import NewTopic
 from failover.io.retry import create_topics, leader
 
@@ -43,12 +43,11 @@ class KafkaSwitchAdmin:
 
     def partitions(self, alias: ClusterAlias) -> Mapping[str, int]:
         """See `Admin`."""
-        return self._admin(alias).partitions()
+        return self._admin(alias).listing().partitions
 
     def cluster_id(self, alias: ClusterAlias) -> str:
         """See `Admin`."""
-        admin = self._admin(alias)
-        return str(admin.wait(admin.describe_cluster(), "its id").cluster_id)
+        return self._admin(alias).listing().cluster_id
 
     def probe(self, alias: ClusterAlias, within_s: float) -> Callable[[], bool]:
         """See `Admin`: on a thread of its own, so that the answer costs no time of the run."""
@@ -56,9 +55,10 @@ class KafkaSwitchAdmin:
 
         def ask() -> None:
             cluster = self._settings.cluster(alias)
-            admin = ClusterAdmin(cluster, within_s, refused_s=_GONE_S)
             try:
-                admin.wait(admin.describe_cluster(), "whether it lives")
+                ClusterAdmin(cluster, within_s, refused_s=_GONE_S).listing()
+            except NotReadyError:
+                answers.append(True)  # it said so
             except RemoteError:
                 answers.append(False)
             else:

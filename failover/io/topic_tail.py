@@ -114,9 +114,12 @@ class TopicTail:
         try:
             return leader()(self._ask_end)
         except RemoteError as error:
-            if code_of(error) not in _MISSING or self._partition.topic in self._admin.partitions():
+            if code_of(error) not in _MISSING or self._exists():
                 raise
             return 0
+
+    def _exists(self) -> bool:
+        return self._partition.topic in self._admin.listing().partitions
 
     def _ask_end(self) -> int:
         """Return the last stable offset, once what is being committed right now has settled.

@@ -13,7 +13,8 @@ from clientlib.protocol.types import Partition
 from clientlib.settings import Cluster
 from failover.core.snapshot import Commit
 from failover.io import kafka_admin
-from failover.io.kafka_admin import ClusterAdmin, NotReadyError
+from failover.io.kafka_admin import ClusterAdmin, Listing, NotReadyError
+from failover.io.switch_admin import KafkaSwitchAdmin
 
 COORDINATED = SimpleNamespace(state=SimpleNamespace(name="STABLE"), members=())
 
@@ -26,6 +27,8 @@ class Client:
         self.topics = {"T", "U"}
         self.hidden: dict[str, int] = {}
         self.asked: list[tuple[str, str]] = []
+        self.brokers = {1: "LEFT:9092"}
+        self.error: int | None = None
 
     def poll(self, _timeout: float) -> None:
         """Nothing to serve."""
@@ -49,10 +52,17 @@ class Client:
     def list_topics(self, topic: str = "", *, timeout: float) -> Any:
         assert timeout > 0
         self.asked.append(("topics", topic))
+        if self.error is not None:
+            raise KafkaException(KafkaError(self.error))
         found = {t: SimpleNamespace(partitions=[0, 1], error=None) for t in self.topics}
         code = self.hidden.get(topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
         missing = {topic: SimpleNamespace(partitions=[], error=KafkaError(code))} if topic else {}
-        return SimpleNamespace(topics={**missing, **found})
+        return SimpleNamespace(cluster_id="id", brokers=self.brokers, topics={**missing, **found})
+
+    def describe_cluster(self, **_options: Any) -> "Future[Any]":
+        assert self.brokers, "the process would end"
+        allowed = [SimpleNamespace(name="DESCRIBE")]
+        return self._answer("cluster", "", SimpleNamespace(authorized_operations=allowed))
 
     def list_offsets(
         self, wanted: Mapping[TopicPartition, Any], **_options: Any
@@ -152,3 +162,31 @@ def test_a_topic_that_is_hidden_from_us_does_not_count_as_missing(
     with pytest.raises(RemoteError, match="TOPIC_AUTHORIZATION_FAILED") as raised:
         admin.resolve_offsets(admin.ends([Partition("T", 0)]))
     assert not isinstance(raised.value, NotReadyError)
+
+
+def test_a_cluster_that_names_no_broker_is_not_ready_and_asked_for_nothing_else(
+    admin: ClusterAdmin, client: Client
+) -> None:
+    """It has just come back. librdkafka would end the process where it is asked to describe it."""
+    client.brokers = {}
+    with pytest.raises(NotReadyError, match="names no broker"):
+        admin.listing()
+    client.brokers = {1: "LEFT:9092"}
+    assert admin.listing() == Listing("id", {"T": 2, "U": 2})
+    assert admin.operations() == {"DESCRIBE"}
+
+
+@pytest.mark.parametrize(
+    ("brokers", "error", "alive"),
+    [
+        ({1: "LEFT:9092"}, None, True),
+        ({}, None, True),
+        ({}, KafkaError._TRANSPORT, False),
+    ],
+)
+def test_a_cluster_that_answers_lives_though_it_names_no_broker(
+    client: Client, brokers: dict[int, str], error: int | None, alive: bool
+) -> None:
+    client.brokers, client.error = brokers, error
+    settings = SimpleNamespace(cluster=lambda alias: Cluster(alias, {"bootstrap.servers": "l"}))
+    assert KafkaSwitchAdmin(settings).probe("LEFT", 1.0)() == alive  # type: ignore[arg-type]  # all it needs
