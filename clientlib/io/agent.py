@@ -77,6 +77,7 @@ class Agent:
         self._todo: deque[Command] = deque()
         self._rescued: Rescue | None = None
         self._pulse = Pulse(watch.confirmed_after)
+        handles.renewed = self._pulse.forget
         self._deaf: dict[ClusterAlias, Producer] = {}
         self._opened_since: float | None = None
         self._replayed = 0
@@ -156,20 +157,29 @@ class Agent:
     # -- a turn --------------------------------------------------------------------------------
 
     def _replace(self, cluster: ClusterAlias, deaf: Producer) -> None:
-        """Make the handle of a cluster anew that is not written to now, if it owes no report.
+        """Make a cluster's handle anew if it owes no report; else it is asked for again soon.
 
-        What the active cluster's handle owes cannot be taken back: it may have been written.
+        What it owes cannot be taken back: it may have been written.
         """
-        if cluster == self._intake.target or deaf is not self._handles.of(cluster):
+        if deaf is not self._handles.of(cluster):
             return
-        self._handles.polled(cluster, 0)  # its errors count as reports that it owes
+        with self._reports.quietly(cluster):
+            self._handles.polled(cluster, 0)  # its errors count as reports that it owes
         if len(deaf):
             return
-        self._pulse.forget(cluster)
         if self._transactions is not None:
-            self._transactions.deaf.add(cluster)
-            return
-        log.warning("the producer of %s had lost all brokers and is made anew", cluster)
+            self._transactions.replace(cluster)
+        elif cluster != self._intake.target:
+            self._renew(cluster)
+        elif self.session.stage is Stage.OPEN and not self._todo:
+            with self._intake.lock:
+                self._intake.shut()
+            if self._intake.over() and not len(deaf):
+                self._renew(cluster)
+            self._do([Open(cluster)])
+
+    def _renew(self, cluster: ClusterAlias) -> None:
+        log.warning("%s: the producer had lost all brokers and is made anew", cluster)
         self._handles.renew(cluster)
 
     def _step(self) -> None:

@@ -23,6 +23,8 @@ class Handles:
     ) -> None:
         self._make, self._transactional = make, transactional
         self._by = {alias: make(alias) for alias in aliases}
+        self.renewed: Callable[[ClusterAlias], None] = lambda _: None
+        """Called when a cluster's handle is a new one."""
 
     def __iter__(self) -> Iterator[Producer]:
         return iter(self._by.values())
@@ -81,3 +83,4 @@ class Handles:
             self.polled(cluster, 0.01)
         # what it may still have on the wire goes with it
         self._by[cluster] = self._make(cluster)
+        self.renewed(cluster)

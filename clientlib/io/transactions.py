@@ -69,8 +69,6 @@ class Transactions:
         self._wanted = threading.Event()
         self._ready: set[ClusterAlias] = set()
         self._being_made: set[ClusterAlias] = set()
-        self.deaf: set[ClusterAlias] = set()
-        """Where the handle does not hear its cluster any more; the agent says so."""
         self._refused: dict[ClusterAlias, KafkaException] = {}
         self._fatal: KafkaException | None = None
         self._open_at: ClusterAlias = ""
@@ -168,23 +166,20 @@ class Transactions:
         while not stopping.is_set():
             if not self._wanted.wait(_LOOK_S):
                 continue
-            if alias in self.deaf:
-                self._replace(alias)
             if alias in self._ready or alias in self._being_made:
                 stopping.wait(_LOOK_S)
             else:
                 stopping.wait(self._initialise(alias))
 
-    def _replace(self, alias: ClusterAlias) -> None:
-        """Make a deaf handle anew, unless something of a transaction may be in it."""
-        self.deaf.discard(alias)
-        with self._desk.lock:
-            settled = self._transaction.settled and not self._carrier.under_way
-            if not settled or alias == self._open_at or alias in self._being_made:
+    def replace(self, cluster: ClusterAlias) -> None:
+        """Make a handle anew that does not hear its cluster, unless a transaction is in it."""
+        with self.calls, self._desk.lock:
+            held = not self._transaction.settled and self._transaction.cluster == cluster
+            if held or self._carrier.under_way:
                 return
-            self._ready.discard(alias)
-        log.warning("the producer of %s had lost all brokers and is made anew", alias)
-        self._desk.renew(alias)
+            self._withdraw(cluster)
+        log.warning("%s: the producer had lost all brokers and is made anew", cluster)
+        self._renew(cluster)
 
     def shut(self, why: str) -> None:
         """Writes are closed; the lock is held."""
@@ -208,6 +203,8 @@ class Transactions:
         if self._carrier.owes and not self._carry(cluster):
             return False
         with self._desk.lock:
+            if cluster not in self._ready:
+                return False
             self._open_at = cluster
             if self._transaction.stage is Stage.BEGUN:
                 try:
@@ -294,18 +291,26 @@ class Transactions:
                 if not begun_too_late(error):
                     self._failed(error)
                     return
-                self._renew(cluster)
+                self._renew_given_up(cluster)
             self._rescuer.aborted()
             with self._desk.lock:
                 transaction.aborted()
 
-    def _renew(self, cluster: ClusterAlias) -> None:
+    def _renew_given_up(self, cluster: ClusterAlias) -> None:
         """Replace a handle that librdkafka has given up although nothing is wrong with it."""
         log.info("%s: the producer is made anew after an abort that came too early", cluster)
+        with self._desk.lock:
+            self._withdraw(cluster)
+        self._renew(cluster)
+
+    def _withdraw(self, cluster: ClusterAlias) -> None:
+        """Let nothing begin at a cluster until its handle is a new one; the lock is held."""
         self._being_made.add(cluster)
         self._ready.discard(cluster)
-        with self._desk.lock:
+        if self._open_at == cluster:
             self.reopen, self._open_at = True, ""
+
+    def _renew(self, cluster: ClusterAlias) -> None:
         self._desk.renew(cluster)
         self._being_made.discard(cluster)
 
@@ -350,7 +355,7 @@ class Transactions:
                 done = self._carrier.work(self._desk.handle(cluster), cluster)
             except KafkaException as error:
                 if begun_too_late(error):
-                    self._renew(cluster)
+                    self._renew_given_up(cluster)
                     self._carrier.again()
                     return False
                 log.warning("%s does not take what is written again: %s", cluster, error)

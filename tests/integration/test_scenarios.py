@@ -8,7 +8,7 @@ from application import Application, Consuming, tool
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from disaster import deafen, switched, work_on
 
-from clientlib import FailoverConsumer
+from clientlib import FailoverConsumer, FailoverProducer
 from failover.checkers import Delivered, Expected
 from failover.core.result import ExitCode, RunResult
 from failover.engine import connect
@@ -62,6 +62,26 @@ def test_clients_whose_connection_to_the_target_is_gone_for_good_make_it_anew_be
     switched(app.switch("LEFT"))
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()
+
+
+@pytest.mark.parametrize("more", [{}, {"transactional.id": "idle"}])
+def test_an_idle_producer_whose_connection_to_the_active_cluster_is_gone_makes_it_anew(
+    app: Application, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    deafen(monkeypatch, "LEFT")
+    reports: list[KafkaError | None] = []
+    producer = FailoverProducer({"failover.config": app.config, **more})
+    deaf = producer._handles.of("LEFT")
+    wait_until(lambda: producer._handles.of("LEFT") is not deaf, timeout_s=60, what="it stays")
+    if more:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+    producer.produce(app.topic, b"v", on_delivery=lambda error, _: reports.append(error))
+    assert producer.flush(30) == 0
+    if more:
+        producer.commit_transaction(30)
+    producer.close()
+    assert reports == [None]
 
 
 def test_one_member_joins_and_one_leaves_during_the_switch(app: Application) -> None:

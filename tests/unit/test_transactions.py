@@ -264,6 +264,34 @@ def test_an_abort_that_comes_before_the_coordinator_has_heard_makes_the_producer
     assert bench.handles["LEFT"].log == ["init", "begin"]
 
 
+def test_a_deaf_handle_is_made_anew_while_a_transaction_is_open_elsewhere() -> None:
+    """An application that always has one open would never get it, and hang at the next switch."""
+    bench = Bench().started()
+    bench.transactions.begin()
+    bench.transactions.replace("RIGHT")
+    assert bench.renewed == ["RIGHT"]
+    assert not bench.transactions.reopen
+    bench.transactions.commit()
+    assert not bench.transactions.open("RIGHT"), "not before it is initialised"
+    bench.transactions._initialise("RIGHT")
+    assert bench.transactions.open("RIGHT")
+
+
+def test_a_deaf_handle_that_is_written_to_is_made_anew_between_transactions() -> None:
+    bench = Bench().started()
+    bench.transactions.begin()
+    bench.transactions.replace("LEFT")
+    assert bench.renewed == [], "what it owes may have been written"
+    bench.transactions.commit()
+    bench.transactions.replace("LEFT")
+    assert bench.renewed == ["LEFT"]
+    assert bench.transactions.reopen
+    bench.transactions.begin()
+    bench.transactions._initialise("LEFT")
+    assert bench.transactions.open("LEFT")
+    assert bench.handles["LEFT"].log == ["init", "begin"]
+
+
 def test_what_was_committed_and_not_copied_is_written_in_one_transaction() -> None:
     bench = Bench().started()
     bench.give_up_left([again(0, 1), again(1, 1), again(2, 2)])
