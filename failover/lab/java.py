@@ -55,7 +55,7 @@ class Java:
 
         Raises RemoteError with all of its output when it fails.
         """
-        quick = [*classdata.use(self._archive("broker")), "-XX:TieredStopAtLevel=1", "-Xmx128m"]
+        quick = [*classdata.use(self._archive("broker")), "-Xmx128m"]
         answer = subprocess.run(
             self._command(home, *quick, main, *arguments),
             capture_output=True,
@@ -76,6 +76,7 @@ class Java:
             self.mark,
             "-XX:+UseG1GC",
             "-XX:MaxGCPauseMillis=20",
+            "-XX:TieredStopAtLevel=1",  # starts in half the time, with half the work
             "-XX:-UsePerfData",
             "-Djava.awt.headless=true",
             f"-Djava.io.tmpdir={temporary}",
