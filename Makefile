@@ -42,11 +42,11 @@ demo: venv java ## real Kafka, a planned switch and a failback under load, and t
 	@$(BIN)/failover demo
 
 test: lint java ## lint, and all tests, on real Kafka too
-	$(BIN)/python -m pytest -m 'not lab' -n auto
-	$(BIN)/python -m pytest -m lab --capture=sys  # what librdkafka says before it aborts is not lost
+	$(BIN)/python -m pytest -m 'not lab' -n auto --dist worksteal
+	$(BIN)/python -m pytest -m lab -v --durations=15  # by name, so that a run cut short says where
 
 unit: venv ## the tests that need no Kafka
-	$(BIN)/python -m pytest -m 'not lab' -n auto
+	$(BIN)/python -m pytest -m 'not lab' -n auto --dist worksteal
 
 simulate: venv ## the simulation at length: 1,000 seeds of planned switches, 5,000 of unplanned ones
 	FAILOVER_UNPLANNED_SEEDS=5000 $(BIN)/python -m pytest tests/simulation/test_seeds.py
