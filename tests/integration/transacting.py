@@ -13,6 +13,9 @@ from confluent_kafka import KafkaException
 from clientlib import FailoverProducer
 from failover.checkers import Aborted, Acked, Sent
 
+_PATIENCE_S = 100.0
+"""Longer than any switch, but not for ever: a test that has failed leaves no thread behind."""
+
 
 class Transacting(threading.Thread):
     """Transactions of random size, one after the other; every fifth is aborted.
@@ -95,7 +98,7 @@ class Transacting(threading.Thread):
 
     def commit(self) -> None:
         """Commit, and write down that all of it is acknowledged."""
-        self.producer.commit_transaction()
+        self.producer.commit_transaction(_PATIENCE_S)
         assert self.places.keys() == set(self.open), "committed without a report for each record"
         for seq in self.open:
             place, at = self.places[seq]
@@ -105,7 +108,7 @@ class Transacting(threading.Thread):
         self.commits += 1
 
     def abort(self) -> None:
-        self.producer.abort_transaction()
+        self.producer.abort_transaction(_PATIENCE_S)
         for seq in self.open:
             self.app.journal.write(Aborted(self.name, seq, time.monotonic()))
         self.aborts += 1
