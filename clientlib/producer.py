@@ -33,6 +33,7 @@ log = logging.getLogger("clientlib.producer")
 
 _TICK_S = 0.02
 _POLL_SLICE_S = 0.1
+_SHUT_SLICE_S = 0.005  # the agent, or a commit, takes reports too
 _CLOSE_S = 5.0
 _REPLAY_MS = 60_000
 _REPLAY_BYTES = 256 * 1024 * 1024
@@ -115,6 +116,7 @@ class FailoverProducer(Producer):
         )
         desk = Desk(
             lock=intake.lock,
+            serving=reports.serving,
             handle=self._handles.of,
             active=self._active_now,
             waiting=lambda: bool(intake.waiting),
@@ -194,7 +196,7 @@ class FailoverProducer(Producer):
         while True:
             left = max(0.0, deadline - time.monotonic())
             if intake.target:
-                wait = 0 if served else min(left, _POLL_SLICE_S)
+                wait = 0 if served else min(left, self._slice())
                 served += reports.take(lambda: intake.target, self._handles.polled, wait)
             else:
                 time.sleep(min(left, _TICK_S))
@@ -220,13 +222,17 @@ class FailoverProducer(Producer):
             reports.serve()
             left = max(0.0, deadline - time.monotonic())
             if intake.target and len(self._handles.of(intake.target)):
-                wait = min(left, _POLL_SLICE_S)
+                wait = min(left, self._slice())
                 reports.take(lambda: intake.target, self._handles.flushed, wait)
             elif left > 0 and len(self):
                 time.sleep(min(left, 0.005))
             remaining = len(self)
             if not remaining or left <= 0:
                 return remaining
+
+    def _slice(self) -> float:
+        """How long reports may be waited for, with nobody else taking any (seconds)."""
+        return _POLL_SLICE_S if self._intake.is_open else _SHUT_SLICE_S
 
     def __len__(self) -> int:
         if self._plain:

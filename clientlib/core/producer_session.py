@@ -7,6 +7,8 @@
 When the cluster that it wrote to was given up, it first writes again what the copies lack::
 
     any stage --unplanned epoch--> RESCUING --written down--> QUIESCED
+                                    ^   |
+                                    `---' an epoch after that: the next cluster is asked instead
 
 Events are methods that return commands; no I/O, no clock. A producer registers, is acknowledged,
 has read the state, then writes.
@@ -53,7 +55,10 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Take back what ``lost`` never acknowledged, and all that the copies on ``to`` lack."""
+    """Take back what ``lost`` never acknowledged, and all that the copies on ``to`` lack.
+
+    ``to`` may be ``lost``, which is active again before anybody else could be asked.
+    """
 
     lost: ClusterAlias
     to: ClusterAlias
@@ -72,6 +77,7 @@ class ProducerSession:
         self._writes_to: ClusterAlias | None = None
         self._wrote_to: ClusterAlias | None = None
         self._wrote_in = 0
+        self._rescuing_in = 0
         self._order: Revision | None = None
         self._phase = Phase.CLOSING
 
@@ -87,9 +93,9 @@ class ProducerSession:
         self._order, self._phase = state.order, state.phase
         self.seen = Seen(state.epoch.counter, state.revision, state.run)
         if self._given_up(state):
-            lost, self._writes_to, self._wrote_to = self._wrote_to or "", None, None
+            self._writes_to, self._rescuing_in = None, state.epoch.counter
             self.stage = Stage.RESCUING
-            return [Shut(), Rescue(lost, state.active, state.epoch.counter)]
+            return [Shut(), Rescue(self._wrote_to or "", state.active, state.epoch.counter)]
         may_write = state.phase is Phase.ACTIVE and state.active == self._writes_to
         if self.stage is not Stage.OPEN or may_write:
             return []
@@ -98,15 +104,23 @@ class ProducerSession:
         return [Shut(), Flush(cluster)] if cluster is not None else [Shut()]
 
     def _given_up(self, state: State) -> bool:
-        """Say whether the cluster that was written to was lost since, and is not active again."""
+        """Say whether the cluster that was written to was lost since, and another is to be asked.
+
+        What it lacks is not asked for when it is active again, unless that has begun: what it never
+        acknowledged is taken back then.
+        """
         lost = losses(state.epochs, state.unplanned)
         since = any(n > self._wrote_in and c == self._wrote_to for n, c in lost.items())
-        return since and self._wrote_to != state.active and state.phase is Phase.ACTIVE
+        if self.stage is Stage.RESCUING:
+            another = state.epoch.counter > self._rescuing_in
+        else:
+            another = self._wrote_to != state.active
+        return since and another and state.phase is Phase.ACTIVE
 
     def on_rescued(self) -> None:
         """What is to be written again waits in front of everything else."""
         if self.stage is Stage.RESCUING:
-            self.stage = Stage.QUIESCED
+            self.stage, self._wrote_to = Stage.QUIESCED, None
 
     def on_flushed(self) -> None:
         """Everything that was handed over is reported: the registration may say so."""

@@ -9,8 +9,9 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Producer
 
@@ -47,6 +48,13 @@ _CONFIRM_S = 1.0
 _FLUSH_S = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Wait until a deaf handle owes nothing, then make it anew."""
+
+    cluster: ClusterAlias
+
+
 class Agent:
     """What follows the state for one producer.
 
@@ -74,7 +82,7 @@ class Agent:
         self._stopping = stopping
         self.session = ProducerSession()
         self.wakeup = threading.Event()
-        self._todo: deque[Command] = deque()
+        self._todo: deque[Command | Renew] = deque()
         self._rescued: Rescue | None = None
         self._pulse = Pulse(watch.confirmed_after)
         handles.renewed = self._pulse.forget
@@ -124,7 +132,11 @@ class Agent:
         self._finish_replay()
         for cluster in tuple(self._deaf):
             self._replace(cluster, self._deaf.pop(cluster))
-        self._handles.serve_standbys(self._intake.target)
+        target = self._intake.target
+        if target and (self._todo or self._rescuer.replay is not None):
+            # what is written again is reported though the application does not poll
+            self._serve(target, self._handles.polled, 0)
+        self._handles.serve_standbys(target)
 
     def stay_registered(self, cluster: ClusterAlias) -> None:
         """Be registered on every cluster ahead, so that a switch does not wait for it."""
@@ -157,30 +169,31 @@ class Agent:
     # -- a turn --------------------------------------------------------------------------------
 
     def _replace(self, cluster: ClusterAlias, deaf: Producer) -> None:
-        """Make a cluster's handle anew if it owes no report; else it is asked for again soon.
+        """Make a cluster's handle anew, if it owes no report; else it is asked for again soon.
 
-        What it owes cannot be taken back: it may have been written.
+        What it owes cannot be taken back: it may have been written. Where it is written to, nothing
+        more is handed over until what it owes is reported, which takes ``message.timeout.ms``.
         """
         if deaf is not self._handles.of(cluster):
-            return
-        with self._reports.quietly(cluster):
-            self._handles.polled(cluster, 0)  # its errors count as reports that it owes
-        if len(deaf):
             return
         if self._transactions is not None:
             self._transactions.replace(cluster)
         elif cluster != self._intake.target:
-            self._renew(cluster)
+            self._make_anew(cluster)
         elif self.session.stage is Stage.OPEN and not self._todo:
-            with self._intake.lock:
-                self._intake.shut()
-            if self._intake.over() and not len(deaf):
-                self._renew(cluster)
-            self._do([Open(cluster)])
+            log.warning("%s: the producer has lost all brokers, and records wait", cluster)
+            self._do([Shut(), Renew(cluster), Open(cluster)])
 
-    def _renew(self, cluster: ClusterAlias) -> None:
+    def _make_anew(self, cluster: ClusterAlias) -> bool:
+        """Make a deaf handle anew, if it owes nothing and is still deaf; False to try again."""
+        if cluster not in self._pulse.silent:
+            return True
+        self._serve(cluster, self._handles.flushed, _FLUSH_S)  # its errors count as reports, too
+        if len(self._handles.of(cluster)):
+            return False
         log.warning("%s: the producer had lost all brokers and is made anew", cluster)
         self._handles.renew(cluster)
+        return True
 
     def _step(self) -> None:
         # what is confirmed is asked before the view is taken: never the other way round
@@ -249,7 +262,7 @@ class Agent:
 
     # -- commands ------------------------------------------------------------------------------
 
-    def _do(self, commands: Iterable[Command]) -> None:
+    def _do(self, commands: Iterable[Command | Renew]) -> None:
         """Work off commands in order; what is not finished goes on in the next turn."""
         self._todo.extend(commands)
         while self._todo and self._perform(self._todo[0]):
@@ -261,7 +274,7 @@ class Agent:
             self._todo.clear()
         self._do(commands)
 
-    def _perform(self, command: Command) -> bool:
+    def _perform(self, command: Command | Renew) -> bool:
         """Do one command as far as it goes without waiting; say whether it is finished."""
         match command:
             case Shut():
@@ -270,6 +283,8 @@ class Agent:
                 return self._intake.over()
             case Flush(cluster):
                 return self._drain(cluster)
+            case Renew(cluster):
+                return self._make_anew(cluster)
             case Open(cluster):
                 return self._open(cluster)
             case Rescue():
@@ -281,8 +296,7 @@ class Agent:
         if self._transactions is not None and not self._transactions.settle(cluster):
             self.wakeup.set()
             return False
-        with self._reports.quietly(cluster):
-            self._handles.flushed(cluster, _FLUSH_S)
+        self._serve(cluster, self._handles.flushed, _FLUSH_S)
         if len(handle):
             self.wakeup.set()
             return False
@@ -290,6 +304,15 @@ class Agent:
         self.register(cluster)
         log.debug("quiesced, %d records wait", len(self._intake.waiting))
         return True
+
+    def _serve(
+        self, cluster: ClusterAlias, served: Callable[[ClusterAlias, float], int], wait: float
+    ) -> None:
+        """Have a cluster report, quietly, unless the application does that just now."""
+        with self._reports.alone() as alone:
+            if alone:
+                with self._reports.quietly(cluster):
+                    served(cluster, wait)
 
     def _open(self, cluster: ClusterAlias) -> bool:
         """Let records go to a cluster, first what waits; says whether nothing waits any more."""
@@ -300,15 +323,12 @@ class Agent:
         self._intake.extend(self._registries[cluster].valid_until)
         if self._transactions is not None and not self._transactions.open(cluster):
             return False
-        done = self._intake.open(handle)
-        if not done:
-            self.wakeup.set()
-        return done
+        return self._intake.open(handle)
 
     def _rescue(self, order: Rescue) -> bool:
         """Put what the copies lack in front of everything that waits."""
         calls = self._transactions.calls if self._transactions is not None else nullcontext()
-        with calls, self._reports.serving:  # nobody else takes reports of the lost cluster
+        with self._reports.serving, calls:  # nobody else takes reports of the lost cluster
             self._intake.target = ""
             if self._rescued != order:
                 self._take_from(order.lost)
@@ -317,7 +337,6 @@ class Agent:
             taken = self._rescuer.take(order, self._watch.view())
         except (ClusterUnreachableError, KafkaException) as error:
             log.warning("%s cannot say what it lacks of %s: %s", order.to, order.lost, error)
-            self.wakeup.set()
             return False
         if self._transactions is not None:
             self._transactions.owe(taken)

@@ -150,6 +150,11 @@ class Intake:
         self._direct = None
         self._fast.shut()
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether records go straight through."""
+        return self._direct is not None
+
     def over(self) -> bool:
         """Tell whether whatever had found the path open has gone through."""
         return self._fast.over()
@@ -167,7 +172,7 @@ class Intake:
                     *(kept.topic, kept.value, kept.key, number),
                     *(report, None, kept.at_ms, again.headers),
                 )
-                self.waiting.appendleft((record, again.report))
+                self.waiting.appendleft((record, again.tell))
 
     def refuse_waiting(self) -> None:
         """Report what waits as purged; the lock is held."""

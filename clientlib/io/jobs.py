@@ -6,7 +6,8 @@ subscribes; one more aligns. So a dead cluster delays nobody but those who need 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -22,6 +23,7 @@ from clientlib.io.options import ClientOptions
 from clientlib.io.ports import (
     AlignDone,
     CommitsDone,
+    EvidenceDone,
     Job,
     JobDone,
     Publish,
@@ -124,6 +126,19 @@ class BackgroundJobs:
         self._done.append(done)
         self._wake()
 
+    @contextmanager
+    def _answered(self, job: Job | None) -> Iterator[None]:
+        """See that whoever waits for a job hears of it when it fails, and asks for it again."""
+        try:
+            yield
+        except Exception:
+            if isinstance(job, Publish):
+                if job.kept:
+                    self._queues[_reports(job.to)].put(job)
+            elif job is not None:
+                self._end(_unanswered(job))
+            raise
+
     def _serve_cluster(self, alias: ClusterAlias) -> None:
         settings = bare(self._settings)
         group = str(settings["group.id"])
@@ -132,19 +147,29 @@ class BackgroundJobs:
         try:
             while not self._threads.stopping.is_set():
                 job = self._jobs_of(alias)
-                if isinstance(job, ReadCommits):
-                    vectors = self._commits(consumer.get(), job)
-                    consumer.says(worked=vectors is not None)
-                    self._end(CommitsDone(alias, job.ticket, vectors))
-                elif isinstance(job, ResolveReset):
-                    bounds = self._bounds(consumer.get(), job)
-                    consumer.says(worked=bounds is not None)
-                    self._end(ResetDone(job.key, job.ticket, bounds))
-                elif isinstance(job, ReadEvidence):
-                    self._end(evidence.find(job))
+                with self._answered(job):
+                    self._read_for(alias, job, consumer, evidence)
         finally:
             evidence.close()
             consumer.close()
+
+    def _read_for(
+        self,
+        alias: ClusterAlias,
+        job: Job | None,
+        consumer: Renewed[Consumer],
+        evidence: EvidenceReader,
+    ) -> None:
+        if isinstance(job, ReadCommits):
+            vectors = self._commits(consumer.get(), job)
+            consumer.says(worked=vectors is not None)
+            self._end(CommitsDone(alias, job.ticket, vectors))
+        elif isinstance(job, ResolveReset):
+            bounds = self._bounds(consumer.get(), job)
+            consumer.says(worked=bounds is not None)
+            self._end(ResetDone(job.key, job.ticket, bounds))
+        elif isinstance(job, ReadEvidence):
+            self._end(evidence.find(job))
 
     def _serve_reports(self, alias: ClusterAlias) -> None:
         """Write reports of what this member reads to a cluster; only the newest of many."""
@@ -154,7 +179,8 @@ class BackgroundJobs:
             while not self._threads.stopping.is_set() or not queue.empty():
                 job = self._jobs_of(_reports(alias))
                 if isinstance(job, Publish) and (job.kept or queue.empty()):
-                    writer.write(job, self._threads.stopping.is_set)
+                    with self._answered(job):
+                        writer.write(job, self._threads.stopping.is_set)
         finally:
             writer.close()
 
@@ -219,10 +245,11 @@ class BackgroundJobs:
         try:
             while not self._threads.stopping.is_set():
                 job = self._jobs_of("")
-                if isinstance(job, Align):
-                    self._end(self._align(logs, job))
-                elif isinstance(job, Recover):
-                    self._end(self._recover(logs, job))
+                with self._answered(job):
+                    if isinstance(job, Align):
+                        self._end(self._align(logs, job))
+                    elif isinstance(job, Recover):
+                        self._end(self._recover(logs, job))
         finally:
             logs.close()
 
@@ -296,6 +323,21 @@ class BackgroundJobs:
         if isinstance(found, alignment.Exact | alignment.AtMost):
             return replace(found, offset=there.outward(found.offset))
         return found
+
+
+def _unanswered(job: ReadCommits | ResolveReset | ReadEvidence | Align | Recover) -> JobDone:
+    """Return what a job comes to that has failed: it is asked for again."""
+    match job:
+        case ReadCommits():
+            return CommitsDone(job.cluster, job.ticket, None)
+        case ResolveReset():
+            return ResetDone(job.key, job.ticket, None)
+        case ReadEvidence():
+            return EvidenceDone(job.key, job.ticket, None, "reading the reports failed")
+        case Align():
+            return AlignDone(job.key, job.ticket, None)
+        case Recover():
+            return RecoverDone(job.key, job.ticket, None)
 
 
 def _squeezed(log: Squeezed, start: int, end: int) -> alignment.Span:

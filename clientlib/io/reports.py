@@ -20,17 +20,21 @@ from clientlib.io.outgoing import Outgoing, Report, checked, ignore
 from clientlib.io.rescue import Again, Rescuer
 from clientlib.protocol.types import ClusterAlias
 
+_ALONE_S = 0.005
+
 
 class Reports:
     """The reports of one producer.
 
-    ``serving`` is held by whoever takes reports from the cluster that is written to. ``held``: what
-    came in while the application was not polling. ``cluster``: whose report is being told.
+    ``serving`` is held by whoever takes reports from the cluster that is written to: two threads
+    would take them in each other's midst, and the replay buffer would have another order than the
+    log. ``held``: what came in while the application was not polling. ``cluster``: whose report is
+    being told.
     """
 
     def __init__(self, rescuer: Rescuer) -> None:
         self._rescuer = rescuer
-        self.serving = threading.Lock()
+        self.serving = threading.RLock()  # a report may poll
         self.held: deque[tuple[ClusterAlias, Report, Any, Any]] = deque()
         self.cluster: ClusterAlias = ""
         self.taking_back = False
@@ -96,6 +100,7 @@ class Reports:
                 kept = again.kept
                 self.take_back(message, again.report, again.headers, kept.at_ms)
                 return
+            again.note(error, message)
             self._tell(again.report, error, message)
 
         return deliver
@@ -162,6 +167,16 @@ class Reports:
                 return count
             report(error, message)
         raise AssertionError("unreachable")  # pragma: no cover - itertools.count is endless
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Be the one that takes reports; False if the application does that just now."""
+        mine = self.serving.acquire(timeout=_ALONE_S)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.serving.release()
 
     @contextmanager
     def quietly(self, cluster: ClusterAlias, *, take_back: bool = False) -> Iterator[None]:

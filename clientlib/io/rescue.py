@@ -32,11 +32,22 @@ log = logging.getLogger("clientlib.producer")
 
 
 class Again(NamedTuple):
-    """A record to be written again: to which partition, with which headers, and who hears of it."""
+    """A record to be written again: to which partition, and with which headers.
+
+    ``report`` is the application's, if it is still owed one. ``note`` is ours: it does not wait for
+    the application to poll.
+    """
 
     kept: Kept
     headers: Headers
-    report: Report
+    report: Report | None
+    note: Report
+
+    def tell(self, error: Any, message: Any) -> None:
+        """Tell all who want to hear of it."""
+        self.note(error, message)
+        if self.report is not None:
+            self.report(error, message)
 
 
 class Copied(NamedTuple):
@@ -225,7 +236,8 @@ class Rescuer:
         copied: list[Copied] = []
         reached: dict[Key, Offset] = {}
         for key, records in kept.items():
-            end = _end(view, order, key)
+            # it may have all of it itself, if it is back: late, and not to be written again
+            end = _EVERYTHING if order.to == order.lost else _end(view, order, key)
             copy, tolerance = probe.tail(key, records, end)
             lacks, has = missing(records, copy, tolerance)
             again += lacks
@@ -252,17 +264,10 @@ class Rescuer:
 
     def _again(self, one: Kept, order: Rescue, epoch: int) -> Again:
         if one.unsent:  # no log can hold it: it is not written again, but for the first time
-            return Again(one, list(one.headers or ()), one.report)
+            return Again(one, list(one.headers or ()), one.report, ignore)
         headers = [*(one.headers or ()), header(epoch, order.lost, one.origin_offset)]
         note = self.replay.note if self.replay is not None else ignore
-        if one.acknowledged:
-            return Again(one, headers, note)
-
-        def tell(error: Any, message: Any) -> None:
-            note(error, message)
-            one.report(error, message)
-
-        return Again(one, headers, tell)
+        return Again(one, headers, None if one.acknowledged else one.report, note)
 
     def _probe(self, source: ClusterAlias, standby: ClusterAlias) -> CopyProbe:
         found = self._probes.get((source, standby))

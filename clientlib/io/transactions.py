@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,15 @@ _CONFLICT = KafkaError._CONFLICT  # noqa: SLF001 - as above
 class Desk:
     """What a producer offers to its transactions.
 
-    ``lock`` guards what follows. ``waiting``: records that no cluster has got yet; ``refuse``
-    reports them as purged. ``let_through`` and ``shut``: the path of new records; ``lapsed``: the
-    registration has ended. ``serve``: run the reports that wait for the application. ``quietly``:
-    let reports wait while the agent serves them. ``renew``: make a cluster's handle anew.
+    ``serving`` is held by whoever takes reports. ``lock`` guards what follows. ``waiting``: records
+    that no cluster has got yet; ``refuse`` reports them as purged. ``let_through`` and ``shut``:
+    the path of new records; ``lapsed``: the registration has ended. ``serve``: run the reports that
+    wait for the application. ``quietly``: let reports wait while the agent serves them. ``renew``:
+    make a cluster's handle anew.
     """
 
     lock: threading.Lock
+    serving: AbstractContextManager[Any]
     handle: Callable[[ClusterAlias], Producer]
     active: Callable[[], ClusterAlias]
     waiting: Callable[[], bool]
@@ -65,7 +67,7 @@ class Transactions:
     def __init__(self, desk: Desk, rescuer: Rescuer, carrier: Carrier) -> None:
         self._desk, self._rescuer, self._carrier = desk, rescuer, carrier
         self._transaction = Transaction()
-        self.calls = threading.Lock()
+        self.calls = threading.RLock()
         self._wanted = threading.Event()
         self._ready: set[ClusterAlias] = set()
         self._being_made: set[ClusterAlias] = set()
@@ -172,14 +174,24 @@ class Transactions:
                 stopping.wait(self._initialise(alias))
 
     def replace(self, cluster: ClusterAlias) -> None:
-        """Make a handle anew that does not hear its cluster, unless a transaction is in it."""
-        with self.calls, self._desk.lock:
-            held = not self._transaction.settled and self._transaction.cluster == cluster
-            if held or self._carrier.under_way:
-                return
-            self._withdraw(cluster)
-        log.warning("%s: the producer had lost all brokers and is made anew", cluster)
-        self._renew(cluster)
+        """Make a handle anew that does not hear its cluster, unless something in it may count.
+
+        One that is to be aborted is aborted by that: its coordinator does so when the new handle
+        is initialised.
+        """
+        with self._quietly(cluster):
+            transaction = self._transaction
+            with self._desk.lock:
+                held = not transaction.settled and transaction.cluster == cluster
+                if self._carrier.under_way or (held and not transaction.owes_abort):
+                    return
+                self._withdraw(cluster)
+            log.warning("%s: the producer had lost all brokers and is made anew", cluster)
+            self._renew(cluster)
+            if held:
+                self._rescuer.aborted()
+                with self._desk.lock:
+                    transaction.aborted()
 
     def shut(self, why: str) -> None:
         """Writes are closed; the lock is held."""
@@ -188,7 +200,7 @@ class Transactions:
 
     def settle(self, cluster: ClusterAlias) -> bool:
         """End what is open at a cluster, as far as that goes now; True when nothing is."""
-        with self._desk.quietly(cluster), suppress(KafkaException):
+        with self._quietly(cluster), suppress(KafkaException):
             self._commit_slice(_AGENT_SLICE_S)
             self._abort_slice(_AGENT_SLICE_S)
         if self._carrier.under_way:
@@ -241,6 +253,21 @@ class Transactions:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    @contextmanager
+    def _quietly(self, cluster: ClusterAlias) -> Iterator[None]:
+        # serving before calls: an application may commit in a report
+        with self._desk.serving, self.calls, self._desk.quietly(cluster):
+            yield
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Be the only one that takes reports, if any are owed: their order is the log's.
+
+        Where none are, nobody is waited for who polls in vain.
+        """
+        cluster = self._transaction.cluster
+        owed = cluster and len(self._desk.handle(cluster))
+        return self._desk.serving if owed else nullcontext()
+
     def _check(self) -> None:
         if self._fatal is not None:
             raise self._fatal
@@ -264,7 +291,7 @@ class Transactions:
             self._desk.let_through(handle)
 
     def _commit_slice(self, wait: float) -> None:
-        with self.calls:
+        with self._alone(), self.calls:
             transaction = self._transaction
             if transaction.stage is not Stage.COMMITTING:
                 return
@@ -279,7 +306,7 @@ class Transactions:
                 transaction.committed()
 
     def _abort_slice(self, wait: float) -> None:
-        with self.calls:
+        with self._alone(), self.calls:
             transaction = self._transaction
             if not transaction.owes_abort:
                 return
@@ -343,14 +370,15 @@ class Transactions:
                 log.error("%s refuses transactions: %s", alias, error)  # noqa: TRY400 - no bug
             self._refused[alias] = error
             return _REFUSED_S
-        if self._desk.handle(alias) is handle:
-            self._ready.add(alias)
-            self._refused.pop(alias, None)
+        with self._desk.lock:
+            if self._desk.handle(alias) is handle and alias not in self._being_made:
+                self._ready.add(alias)
+                self._refused.pop(alias, None)
         return 0.0
 
     def _carry(self, cluster: ClusterAlias) -> bool:
         """Write what is owed; says whether all of it is committed."""
-        with self._desk.quietly(cluster), self.calls:
+        with self._quietly(cluster):
             try:
                 done = self._carrier.work(self._desk.handle(cluster), cluster)
             except KafkaException as error:

@@ -158,16 +158,21 @@ class ClusterAdmin:
         Raises ClusterUnreachableError as soon as all brokers have refused for a second,
         TimedOutError for a live cluster that is slow.
         """
-        deadline = monotonic() + self.timeout_s
+        begun = monotonic()
+        deadline = begun + self.timeout_s
         while True:
             try:
-                return future.result(timeout=_POLL_S)
+                answer = future.result(timeout=_POLL_S)
             except FutureTimeoutError:
                 self._admin.poll(0)
             except KafkaException as error:
                 raise translated(self.cluster, error) from error
+            else:
+                self._errors.down_at = None
+                return answer
             down_at, last = self._errors.down_at, self._errors.last
-            if down_at and monotonic() - down_at > self._refused_s:
+            # brokers that have refused before may be back since: nobody says so
+            if down_at and monotonic() - max(down_at, begun) > self._refused_s:
                 raise ClusterUnreachableError(
                     f"cluster {self.cluster.alias} ({self.cluster.bootstrap}) is unreachable: "
                     f"{last or 'all brokers are down'}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from clientlib.protocol.errors import RemoteError
+from clientlib.protocol.errors import ClusterUnreachableError, RemoteError
 from clientlib.protocol.types import Partition
 from clientlib.settings import Cluster
 from failover.core.snapshot import Commit
@@ -162,6 +162,35 @@ def test_a_topic_that_is_hidden_from_us_does_not_count_as_missing(
     with pytest.raises(RemoteError, match="TOPIC_AUTHORIZATION_FAILED") as raised:
         admin.resolve_offsets(admin.ends([Partition("T", 0)]))
     assert not isinstance(raised.value, NotReadyError)
+
+
+def test_brokers_that_have_refused_before_and_are_back_may_take_their_time(
+    admin: ClusterAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer that took longer than a look counted as none for the rest of the run."""
+    now = [100.0]
+    monkeypatch.setattr(kafka_admin, "monotonic", lambda: now[0])
+    admin._errors(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    now[0] += 60
+
+    def answered(seconds: float) -> int:
+        future: Future[int] = Future()
+        waited = 0.0
+
+        def look(_wait: float) -> None:
+            nonlocal waited
+            waited, now[0] = waited + 0.01, now[0] + 0.01
+            if waited >= seconds:
+                future.set_result(7)
+
+        monkeypatch.setattr(admin._admin, "poll", look)
+        return admin.wait(future, "it")
+
+    assert answered(0.5) == 7
+    assert answered(2.0) == 7, "an answer says that they are back"
+    admin._errors(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    with pytest.raises(ClusterUnreachableError):
+        answered(2.0)
 
 
 def test_a_cluster_that_names_no_broker_is_not_ready_and_asked_for_nothing_else(

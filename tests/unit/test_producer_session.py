@@ -2,7 +2,15 @@
 
 import pytest
 
-from clientlib.core.producer_session import Command, Flush, Open, ProducerSession, Shut, Stage
+from clientlib.core.producer_session import (
+    Command,
+    Flush,
+    Open,
+    ProducerSession,
+    Rescue,
+    Shut,
+    Stage,
+)
 from clientlib.protocol.clients import Seen
 from clientlib.protocol.state import Phase, State
 from clientlib.protocol.types import Epoch
@@ -94,3 +102,31 @@ def test_a_lapsed_registration_shuts() -> None:
     assert not session.quiesced
     session.on_flushed()
     assert session.on_registered("LEFT", ok=True) == [Open("LEFT")]
+
+
+def lost(*clusters: str, revision: int = 1) -> State:
+    """Return the state after all but the last of these were given up, one after the other."""
+    epochs = tuple(Epoch(number, cluster) for number, cluster in enumerate(clusters, 1))
+    unplanned = tuple(range(2, len(clusters) + 1))
+    return State("s", epochs, revision, Phase.ACTIVE, "r", unplanned=unplanned)
+
+
+@pytest.mark.parametrize("third", ["THIRD", "LEFT"])
+def test_a_second_loss_before_the_first_is_made_good_has_the_next_cluster_asked(third: str) -> None:
+    """RIGHT will not answer any more: who waits for it never writes again."""
+    session = opened()
+    assert session.on_state(lost("LEFT", "RIGHT")) == [Shut(), Rescue("LEFT", "RIGHT", 2)]
+    assert session.on_state(lost("LEFT", "RIGHT", revision=2)) == []
+    assert session.on_state(lost("LEFT", "RIGHT", third)) == [Shut(), Rescue("LEFT", third, 3)]
+    session.on_rescued()
+    assert session.on_state(lost("LEFT", "RIGHT", third, revision=2)) == []
+    assert session.on_registered(third, ok=True) == [Open(third)]
+
+
+def test_a_loss_that_was_made_good_is_not_made_good_again() -> None:
+    session = opened()
+    session.on_state(lost("LEFT", "RIGHT"))
+    session.on_rescued()
+    assert session.on_state(lost("LEFT", "RIGHT", revision=2)) == []
+    assert session.on_registered("RIGHT", ok=True) == [Open("RIGHT")]
+    assert session.on_state(lost("LEFT", "RIGHT", "LEFT")) == [Shut(), Rescue("RIGHT", "LEFT", 3)]

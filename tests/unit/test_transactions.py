@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,6 +119,7 @@ class Bench:
         )
         desk = Desk(
             lock=threading.Lock(),
+            serving=nullcontext(),
             handle=lambda alias: self.handles[alias],
             active=lambda: self.active,
             waiting=lambda: False,
@@ -165,7 +166,7 @@ class Bench:
 
 def again(number: int, unit: int, report: Any = None) -> Again:
     kept = Kept("T", 0, number, Number(number), b"k", 1000 + number, None, report, unit=unit)
-    return Again(kept, [], report or (lambda *_: None))
+    return Again(kept, [], report, lambda *_: None)
 
 
 def name(refused: pytest.ExceptionInfo[KafkaException]) -> str:
@@ -286,6 +287,25 @@ def test_a_deaf_handle_that_is_written_to_is_made_anew_between_transactions() ->
     bench.transactions.replace("LEFT")
     assert bench.renewed == ["LEFT"]
     assert bench.transactions.reopen
+    bench.transactions.begin()
+    bench.transactions._initialise("LEFT")
+    assert bench.transactions.open("LEFT")
+    assert bench.handles["LEFT"].log == ["init", "begin"]
+
+
+def test_a_transaction_that_is_to_be_aborted_ends_with_its_deaf_handle() -> None:
+    """Its coordinator is never found: abort would not return, and no switch would get through."""
+    bench = Bench().started()
+    bench.transactions.begin()
+    bench.rescuer.keep(acked(0))
+    bench.handles["LEFT"].answers.append(TIMED_OUT)
+    with pytest.raises(KafkaException):
+        bench.transactions.abort(0)
+    bench.transactions.replace("LEFT")
+    assert bench.renewed == ["LEFT"]
+    assert not bench.rescuer._current
+    bench.transactions.abort()
+    assert bench.transactions.settle("LEFT")
     bench.transactions.begin()
     bench.transactions._initialise("LEFT")
     assert bench.transactions.open("LEFT")
