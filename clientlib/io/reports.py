@@ -148,6 +148,8 @@ class Reports:
         and what it reports would be told as another cluster's.
         """
         with self.serving:
+            if self.held:  # what the agent has taken meanwhile comes first
+                return self.serve()
             cluster = target()
             if not cluster:
                 return 0

@@ -84,6 +84,32 @@ def test_an_idle_producer_whose_connection_to_the_active_cluster_is_gone_makes_i
     assert reports == [None]
 
 
+def test_a_busy_producer_whose_connection_to_the_active_cluster_is_gone_makes_it_anew(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had handed over fails, as any producer's; what comes later waits for the new one."""
+    deafen(monkeypatch, "LEFT")
+    told: list[tuple[bytes, bool]] = []
+    producer = FailoverProducer({"failover.config": app.config, "message.timeout.ms": 5000})
+    deaf, sent = producer._handles.of("LEFT"), 0
+
+    def produced() -> bool:
+        nonlocal sent
+        value = b"%d" % sent
+        producer.produce(app.topic, value, on_delivery=lambda e, _: told.append((value, e is None)))
+        sent += 1
+        producer.poll(0.1)
+        return producer._handles.of("LEFT") is not deaf
+
+    wait_until(produced, timeout_s=90, what="it stays")
+    assert producer.flush(30) == 0
+    producer.close()
+    assert [value for value, _ in told] == [b"%d" % number for number in range(sent)]
+    taken = [good for _, good in told]
+    assert taken == sorted(taken), "in order: those that failed, then those that did not"
+    assert {*taken} == {False, True}
+
+
 def test_one_member_joins_and_one_leaves_during_the_switch(app: Application) -> None:
     app.produce(2)
     first = app.consume(3, commit="batch")

@@ -66,6 +66,21 @@ def test_two_threads_never_take_reports_in_each_others_midst() -> None:
         assert reports.take(lambda: "LEFT", lambda *_: 3, 0.0) == 3, "a report may poll"
 
 
+def test_what_the_agent_took_while_a_poll_waited_for_its_turn_is_told_first() -> None:
+    reports = Reports(Rescuer())  # type: ignore[arg-type]  # as above
+    told: list[int] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        if not told:
+            reports.hold("LEFT", lambda *_: told.append(1), None, None)
+        yield
+
+    reports.serving = turn()  # type: ignore[assignment]  # as above
+    assert reports.take(lambda: "LEFT", lambda *_: told.append(2) or 1, 0.0) == 1  # type: ignore[func-returns-value]
+    assert told == [1]
+
+
 @pytest.mark.parametrize("error", [None, "refused"])
 def test_what_is_written_again_is_noted_though_the_application_does_not_poll(error: Any) -> None:
     reports = Reports(SimpleNamespace(keep=lambda _: None))  # type: ignore[arg-type]  # as above
