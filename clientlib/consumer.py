@@ -13,6 +13,8 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Self, TypeAlias, cast
 
 import confluent_kafka
@@ -36,7 +38,7 @@ from clientlib.io.kafka import (
     close_within,
     library_log,
 )
-from clientlib.io.patience import Patience
+from clientlib.io.patience import Patience, no_answer
 from clientlib.io.ports import Callback, MemberPort
 from clientlib.io.pulse import ASK_EVERY_S, ASK_S, Pulse
 from clientlib.io.registry import Registry
@@ -52,7 +54,9 @@ log = logging.getLogger("clientlib.consumer")
 _TICK_S = 0.05
 _CLOSE_S = 3.0  # for clusters that are not active: a standby's group is left in milliseconds
 _CLOSE_ACTIVE_S = 10.0  # twice what librdkafka waits for the answer to its farewell
+_COMMIT_S = 30.0  # a coordinator may take its time to load; a deaf handle never answers
 _MAX_BATCH = 1_000_000
+_TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001 - confluent-kafka's public spelling
 _USER_CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "on_commit")
 _FORCED = {
     "enable.auto.commit": False,  # every commit must carry a token, so the wrapper commits
@@ -129,10 +133,13 @@ class FailoverConsumer(Consumer):
         runtime_options = _runtime_options(settings)
         self._topics: list[str] = []
         self._cold: set[str] = set()
-        self._retired: deque[tuple[Consumer, Callable[[], object]]] = deque()
+        aliases = self._options.failover.aliases
+        self._retired: dict[str, deque[tuple[Consumer, Callable[[], object]]]] = {
+            alias: deque() for alias in aliases
+        }
         self._lock = threading.RLock()
         self._user = {name: settings[name] for name in _USER_CALLBACKS if name in settings}
-        self._handles = {a: self._handle(a) for a in self._options.failover.aliases}
+        self._handles = {a: self._handle(a) for a in aliases}
         self._watch = shared_watch(self._options.failover, self._options.scope)
         self._jobs = BackgroundJobs(
             self._options.failover.clusters,
@@ -160,7 +167,8 @@ class FailoverConsumer(Consumer):
         self._watch.listen(self._wake)
         self._threads = Threads("failover-consumer")
         self._threads.start("agent", self._keep_registered)
-        self._threads.start("tend", self._tend)
+        for alias in self._handles:
+            self._threads.start(f"tend-{alias}", partial(self._tend, alias))
         if type(self).poll is FailoverConsumer.poll:
             # a bound method of the runtime saves a call per record; subclasses keep their override
             self.__dict__["poll"] = self._runtime.poll
@@ -175,7 +183,7 @@ class FailoverConsumer(Consumer):
                 conf[name] = self._only_active(alias, self._user[name])
         conf.setdefault("error_cb", lambda error: log.debug("%s: %s", alias, error))
         conf.setdefault("logger", library_log("consumer"))
-        conf["on_commit"] = self._on_commit
+        conf["on_commit"] = partial(self._on_commit, alias)
         return Consumer(conf)
 
     def _only_active(self, alias: str, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,8 +191,11 @@ class FailoverConsumer(Consumer):
 
         def call(*args: Any) -> Any:
             runtime = self._runtime
-            if runtime is None or runtime.active in {alias, None}:
+            if runtime is None:
                 return callback(*args)
+            if runtime.active in {alias, None}:
+                with runtime.called_by(alias):
+                    return callback(*args)
             return None
 
         return call
@@ -206,9 +217,9 @@ class FailoverConsumer(Consumer):
         if self._runtime is not None:
             self._runtime.attention = True
 
-    def _on_commit(self, error: Any, partitions: list[TopicPartition]) -> None:
+    def _on_commit(self, alias: str, error: Any, partitions: list[TopicPartition]) -> None:
         if self._runtime is not None:
-            self._runtime.on_commit(error, partitions)
+            self._runtime.on_commit(alias, error, partitions)
 
     def _keep_registered(self) -> None:
         """Keep the registration, and make the fast path look up twenty times a second."""
@@ -221,32 +232,40 @@ class FailoverConsumer(Consumer):
         for registry in registries.values():
             registry.close()
 
-    def _tend(self) -> None:
-        """Look after the handles, so that none is closed that this thread may be inside."""
+    def _tend(self, alias: str) -> None:
+        """Look after one cluster's handle, so that none is closed that this thread is inside."""
         due = 0.0
         while not self._threads.stopping.wait(_TICK_S):
-            while self._cold:
-                self._warm(self._cold.pop())
-            self._bury()
+            if alias in self._cold:
+                self._cold.discard(alias)
+                self._warm(alias)
+            self._bury(alias)
             if time.monotonic() >= due:
-                for alias in self._handles:
-                    self._ask(alias)
+                self._ask(alias)
                 due = time.monotonic() + ASK_EVERY_S
 
-    def _bury(self) -> None:
-        while self._retired:
-            close_behind(*self._retired.popleft())
+    def _bury(self, alias: str) -> None:
+        while self._retired[alias]:
+            close_behind(*self._retired[alias].popleft())
 
     def _ask(self, alias: str) -> None:
         handle, topic = self._handles[alias], self._options.failover.control.state_topic
-        deaf = self._pulse.ask(alias, lambda: handle.list_topics(topic, timeout=ASK_S))
+
+        def question() -> None:
+            inside = self._patience.inside_for(alias)
+            if inside > _COMMIT_S:
+                raise KafkaException(KafkaError(_TRANSPORT, "a commit is not answered"))
+            if not inside:  # nobody else gets in
+                handle.list_topics(topic, timeout=ASK_S)
+
+        deaf = self._pulse.ask(alias, question)
         if deaf and self._topics and handle is self._handles[alias]:
             self._live.deaf[alias] = cast("MemberPort", handle)
             self._wake()
 
     def _renew(self, alias: str) -> None:
         """Put another handle in the place of a deaf one; the application's thread."""
-        self._retired.append((self._handles[alias], self._patience.forget(alias)))
+        self._retired[alias].append((self._handles[alias], self._patience.forget(alias)))
         self._pulse.forget(alias)
         self._handles[alias] = self._handle(alias)
         self._handles[alias].subscribe(self._topics, **self._rebalance(self._live, alias))
@@ -275,8 +294,13 @@ class FailoverConsumer(Consumer):
         return self._runtime
 
     def _active(self) -> Consumer:
-        """Return the member that the application's questions go to."""
+        """Return the member that the application's questions go to.
+
+        Raises KafkaException: _TIMED_OUT while a commit that nobody waits for is inside it.
+        """
         active = self._live.active or next(iter(self._handles))
+        if self._patience.busy(active):  # its handle would answer when its cluster is back
+            raise no_answer(active)
         return self._handles[active]
 
     # -- reading ---------------------------------------------------------------------------
@@ -343,8 +367,9 @@ class FailoverConsumer(Consumer):
             return
         self._live.leave()
         self._topics = []
-        for handle in self._handles.values():
-            handle.unsubscribe()
+        for alias, handle in self._handles.items():
+            if not self._patience.busy(alias):
+                handle.unsubscribe()
 
     def poll(self, timeout: float = -1.0) -> Message | None:
         """Return the next record, an error or None; runs callbacks, as confluent-kafka does."""
@@ -376,7 +401,8 @@ class FailoverConsumer(Consumer):
         if message is not None and offsets is not None:
             raise ValueError("message and offsets are mutually exclusive")
         asynchronous = bool(kwargs.get("asynchronous", kwargs.get("async", True)))
-        with self._lock:
+        # in a callback another thread may hold the lock, and wait for the handle
+        with nullcontext() if runtime.in_callback else self._lock:
             if message is not None:
                 offsets = [_after(message)]
             done = runtime.commit(offsets, covering=message is not None, asynchronous=asynchronous)
@@ -576,7 +602,8 @@ class FailoverConsumer(Consumer):
         # no lock here: the application's on_revoke may wait for workers that commit
         self._watch.unlisten(self._wake)
         self._threads.stop()
-        self._bury()
+        for alias in self._handles:
+            self._bury(alias)
         self._runtime.leave()
         for alias, handle in self._handles.items():
             patience = _CLOSE_ACTIVE_S if alias == self._runtime.active else _CLOSE_S

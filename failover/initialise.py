@@ -26,7 +26,9 @@ def control_topics(control: Control) -> dict[str, NewTopic]:
             1, {**_COMPACTED, "message.timestamp.type": "LogAppendTime"}
         ),
         control.progress_topic: NewTopic(
-            1, {"cleanup.policy": "delete", "retention.ms": str(10 * 60 * 1000)}
+            # whoever needs a report reads them all, and only whole segments are deleted
+            1,
+            {"cleanup.policy": "delete", "retention.ms": "600000", "segment.ms": "60000"},
         ),
     }
 

@@ -264,9 +264,8 @@ class Session:
             elif seat.key.partition in vectors:
                 seat.vectors[cluster] = vectors[seat.key.partition]
             own = cluster == seat.key.cluster and vectors is not None
-            if own:
-                seat.unsure = None
-            commands += self._decide(seat, now, first=own)
+            if not (own and self._commits_again(seat)):
+                commands += self._decide(seat, now, first=own)
             self._collect(seat, positions)
         commands += [CommitVectors(on, by) for on, by in positions.items()]
         return [*commands, *self._start_ready(), *self._look(now)]
@@ -374,8 +373,7 @@ class Session:
             elif not ok or pending is None or epoch is None or pending.epoch != epoch.counter:
                 if ok is None and seat.processed and pending and seat.tracker:
                     seat.unsure = pending, seat.tracker
-                seat.look(self._next_ticket())
-                seat.wait("the commit was refused", now)
+                self._look_again(seat, "the commit was refused", now)
             elif cluster != epoch.cluster:
                 seat.stage, seat.processed = Stage.RESTING, False
             else:
@@ -596,11 +594,27 @@ class Session:
         return [ResolveReset(seat.key, origins, seat.ticket)]
 
     def _again(self, seat: Seat, why: str, now: float) -> list[Command]:
+        self._look_again(seat, why, now)
+        return self._look(now)
+
+    def _look_again(self, seat: Seat, why: str, now: float) -> None:
         looks = seat.looks
         seat.look(self._next_ticket())
         seat.looks = looks
         seat.wait(why, now)
-        return self._look(now)
+
+    def _commits_again(self, seat: Seat) -> bool:
+        """Commit once more what was processed, if the commits show that it was not written.
+
+        What they show is older: to release that would let others read again what was processed.
+        """
+        unsure, seat.unsure = seat.unsure, None
+        if unsure is None or self.epoch is None or unsure[0].epoch != self.epoch.counter:
+            return False
+        if seat.vectors[seat.key.cluster].token_epoch >= self.epoch.counter:
+            return False
+        (seat.pending, seat.tracker), seat.stage, seat.processed = unsure, Stage.COMMITTING, True
+        return True
 
     def _commit(self, seat: Seat, position: Position) -> list[Command]:
         seat.stage, seat.pending = Stage.COMMITTING, position

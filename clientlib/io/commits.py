@@ -7,6 +7,7 @@ group member of one cluster, one request for all partitions at a time.
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import local
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -58,6 +59,12 @@ class _Sent:
     dirty: bool = False
 
 
+class _Thread(local):
+    """The cluster in whose callback a thread is: only it may use that handle meanwhile."""
+
+    inside: ClusterAlias | None = None
+
+
 class Commits:
     """The commits of one consumer. ``tracks`` is shared with the runtime, which changes it."""
 
@@ -74,8 +81,7 @@ class Commits:
     ) -> None:
         self._naming, self._members, self._session = naming, members, session
         self._tracks, self._waiting = tracks, waiting
-        self.inside: ClusterAlias | None = None
-        """The cluster in whose callback this thread is: only it may use that handle now."""
+        self.thread = _Thread()
         self._auto_commit, self._auto_store = auto_commit, auto_store
         self._sent: dict[SeatKey, _Sent] = {}
         self.lost: ClusterAlias | None = None
@@ -211,7 +217,7 @@ class Commits:
         self, cluster: ClusterAlias, request: list[TopicPartition], within: float | None
     ) -> Any:
         member = self._members[cluster]
-        if cluster == self.inside:
+        if cluster == self.thread.inside:
             return self._waiting.commit_inside(cluster, member, request)
         return self._waiting.commit(cluster, member, request, within)
 

@@ -172,12 +172,14 @@ class EvidenceReader:
     def _read_on(self) -> None:
         """Read the progress topic from where the last call stopped to its end."""
         reports = []
-        for message in self._messages(self._topic, self._at):
-            self._at = (message.offset() or 0) + 1
-            report = self._report(message)
-            if report is not None:
-                reports.append(report)
-        self._known = fold_progress(self._known, reports)
+        try:
+            for message in self._messages(self._topic, self._at):
+                self._at = (message.offset() or 0) + 1
+                report = self._report(message)
+                if report is not None:
+                    reports.append(report)
+        finally:  # what was read is not read again
+            self._known = fold_progress(self._known, reports)
 
     def _report(self, message: Message) -> Report | None:
         key, value = as_bytes(message.key()), as_bytes(message.value())
@@ -227,7 +229,10 @@ class EvidenceReader:
 def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:
     deadline = time.monotonic() + _ANSWER_S
     while time.monotonic() < deadline:
-        for message in consumer.consume(2000, 0.02):
+        messages = consumer.consume(2000, 0.02)
+        if messages:  # a long log takes as long as it takes
+            deadline = time.monotonic() + _ANSWER_S
+        for message in messages:
             error = message.error()
             if error is None:
                 yield message

@@ -152,11 +152,18 @@ class LogReader:
 
 
 def _window(consumer: Consumer, window: ReadWindow) -> list[Message]:
-    """Read what is assigned. Raises KafkaException: _TIMED_OUT when the end is not reached."""
+    """Read what is assigned, for as long as something comes.
+
+    Raises KafkaException: _TIMED_OUT when the end is not reached. A large window is not begun again
+    because it is large: it would never end.
+    """
     found: list[Message] = []
     deadline = time.monotonic() + _WINDOW_S
     while time.monotonic() < deadline:
-        for message in consumer.consume(min(500, window.limit + 1), 0.05):
+        messages = consumer.consume(min(500, window.limit + 1), 0.05)
+        if messages:
+            deadline = time.monotonic() + _WINDOW_S
+        for message in messages:
             error, offset = message.error(), message.offset() or 0
             if error is None and offset < window.end:
                 found.append(message)

@@ -40,6 +40,7 @@ class Patience:
         self._threads = Threads("failover-commit")
         self._queues: dict[ClusterAlias, SimpleQueue[_Work | None]] = {}
         self._stuck: dict[ClusterAlias, Future[Any]] = {}
+        self._since: dict[ClusterAlias, float] = {}
 
     def busy(self, cluster: ClusterAlias) -> bool:
         """Say whether a commit that nobody waits for is still inside the cluster's handle."""
@@ -48,6 +49,11 @@ class Patience:
             del self._stuck[cluster]
             return False
         return stuck is not None
+
+    def inside_for(self, cluster: ClusterAlias) -> float:
+        """Return for how many seconds a commit has been inside the handle by now, 0 for none."""
+        since = self._since.get(cluster)
+        return time.monotonic() - since if since is not None else 0.0
 
     def commit(
         self,
@@ -61,7 +67,7 @@ class Patience:
         Raises KafkaException: _TIMED_OUT when that is over, or when there is no hope.
         """
         if self.busy(cluster) and (within is not None or self._hopeless(cluster)):
-            raise _no_answer(cluster)
+            raise no_answer(cluster)
         future: Future[Any] = Future()
         self._queue(cluster).put((future, member, offsets))
         until = float("inf") if within is None else time.monotonic() + within
@@ -71,7 +77,7 @@ class Patience:
             except FutureTimeoutError:
                 if self._hopeless(cluster) or time.monotonic() >= until:
                     self._stuck[cluster] = future
-                    raise _no_answer(cluster) from None
+                    raise no_answer(cluster) from None
 
     def commit_inside(self, cluster: ClusterAlias, member: MemberPort, offsets: list[Any]) -> Any:
         """Commit and wait, in a callback of that member.
@@ -82,11 +88,12 @@ class Patience:
         if self._answers(cluster):
             return member.commit(offsets=offsets, asynchronous=False)
         member.commit(offsets=offsets, asynchronous=True)
-        raise _no_answer(cluster)
+        raise no_answer(cluster)
 
     def forget(self, cluster: ClusterAlias) -> Callable[[], object]:
         """Go on with another handle; what is returned waits until nobody is inside the old one."""
         queue, stuck = self._queues.pop(cluster, None), self._stuck.pop(cluster, None)
+        self._since.pop(cluster, None)
         if queue is not None:
             queue.put(None)
         return stuck.exception if stuck is not None else lambda: None
@@ -99,20 +106,23 @@ class Patience:
     def _queue(self, cluster: ClusterAlias) -> "SimpleQueue[_Work | None]":
         if cluster not in self._queues:
             queue = self._queues[cluster] = SimpleQueue()
-            self._threads.start(cluster, lambda: _work_off(queue))
+            self._threads.start(cluster, lambda: self._work_off(cluster, queue))
         return self._queues[cluster]
 
+    def _work_off(self, cluster: ClusterAlias, queue: "SimpleQueue[_Work | None]") -> None:
+        while (work := queue.get()) is not None:
+            future, member, offsets = work
+            since = self._since[cluster] = time.monotonic()
+            try:
+                future.set_result(member.commit(offsets=offsets, asynchronous=False))
+            except BaseException as error:  # noqa: BLE001 - raised where the future is waited for
+                future.set_exception(error)
+            if self._since.get(cluster) == since:  # else another handle's is inside
+                del self._since[cluster]
 
-def _work_off(queue: "SimpleQueue[_Work | None]") -> None:
-    while (work := queue.get()) is not None:
-        future, member, offsets = work
-        try:
-            future.set_result(member.commit(offsets=offsets, asynchronous=False))
-        except BaseException as error:  # noqa: BLE001 - raised where the future is waited for
-            future.set_exception(error)
 
-
-def _no_answer(cluster: ClusterAlias) -> KafkaException:
+def no_answer(cluster: ClusterAlias) -> KafkaException:
+    """Return the error of a commit that its cluster does not answer."""
     reason = f"{cluster} does not answer a commit that is on its way"
     return KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001
 

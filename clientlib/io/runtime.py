@@ -7,7 +7,8 @@ positions; that is ``core.session``, ``core.duty`` and ``core.tracker``.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -288,15 +289,19 @@ class Runtime:
         return self._clock.now() - asked > AWAKE_S
 
     def _put_back(self, member: MemberPort, messages: Iterable[Message]) -> None:
-        """Have records fetched again, if they are still ours after a look at the state."""
+        """Have records fetched again, if they are still ours after a look at the state.
+
+        And events: the end of a log is not told a second time unless something is read there.
+        """
         self.attention = True
         first: dict[PhysicalKey, int] = {}
         for message in messages:
-            if message.error() is None:
-                first.setdefault((message.topic(), message.partition()), message.offset())
-        for key, offset in first.items():
+            key = (message.topic(), message.partition())
             if key in self.tracks:
-                member.seek(TopicPartition(key[0], key[1], offset))
+                event = message.error() is not None
+                first.setdefault(key, self.tracks[key].span.next if event else message.offset())
+        for key, offset in first.items():
+            member.seek(TopicPartition(*key, offset))
 
     def _slice(self) -> float:
         return BUSY_SLICE_S if self._closing or not self.session.settled else IDLE_SLICE_S
@@ -651,6 +656,10 @@ class Runtime:
             paused = [TopicPartition(*key) for key in self._paused if key in wanted]
             if paused:
                 member.pause(paused)
+        # librdkafka remembers the pause of a partition that it was assigned long ago
+        going = [TopicPartition(*key) for key in added if key not in self._paused]
+        if going:
+            member.resume(going)
 
     def _begin(self, key: PhysicalKey, span: Span) -> TopicPartition:
         return TopicPartition(*key, self._asked.pop(key, span.next))
@@ -662,12 +671,9 @@ class Runtime:
         owned = [Partition(tp.topic, tp.partition) for tp in partitions]
         log.debug("group %s on %s: owns %s", self.options.group, cluster, owned)
         self.away.discard(cluster)
-        self._commits.inside = cluster
-        try:
+        with self.called_by(cluster):
             self._give_up_held(cluster, owned)
             self._own(cluster, owned)
-        finally:
-            self._commits.inside = None
         self.attention = True
 
     def _give_up_held(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
@@ -702,11 +708,8 @@ class Runtime:
         log.debug("group %s on %s: loses %s", self.options.group, cluster, gone)
         if lost and self.options.classic:
             self.away.add(cluster)
-        self._commits.inside = cluster
-        try:
+        with self.called_by(cluster):
             self._disown(cluster, gone, lost=lost)
-        finally:
-            self._commits.inside = None
         self.attention = True
 
     def _give_up(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
@@ -762,11 +765,29 @@ class Runtime:
         """Store offsets for the application; see `Commits.store_offsets`."""
         self._commits.store_offsets(self._active, offsets)
 
-    def on_commit(self, error: Any, partitions: list[TopicPartition]) -> None:
+    def on_commit(
+        self, cluster: ClusterAlias, error: Any, partitions: list[TopicPartition]
+    ) -> None:
         """Take the result of an asynchronous commit of a member, and tell the application."""
         self._commits.on_result(error, partitions)
         if self.callbacks.on_commit is not None:
-            self.callbacks.on_commit(error, [plain(tp) for tp in partitions])
+            with self.called_by(cluster):
+                self.callbacks.on_commit(error, [plain(tp) for tp in partitions])
+
+    @contextmanager
+    def called_by(self, cluster: ClusterAlias) -> Iterator[None]:
+        """Note in whose callback this thread is: no other one may use that handle meanwhile."""
+        thread = self._commits.thread
+        before, thread.inside = thread.inside, cluster
+        try:
+            yield
+        finally:
+            thread.inside = before
+
+    @property
+    def in_callback(self) -> bool:
+        """Say whether this thread is in a callback of a member."""
+        return self._commits.thread.inside is not None
 
     # -- what the application asks of partitions ----------------------------------------------
 

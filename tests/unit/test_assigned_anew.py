@@ -35,6 +35,9 @@ class Group(Member):
     def assign(self, partitions: list[Any]) -> None:
         self.done.append(f"assigns {len(partitions)}")
 
+    def resume(self, _partitions: list[Any]) -> None:
+        self.done.append("goes on")
+
     def unassign(self) -> None:
         self.done.append("assigns 0")
 

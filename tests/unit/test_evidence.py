@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from clientlib.core.seat import ReadEvidence, SeatKey
 from clientlib.io.evidence import EvidenceReader, ProgressWriter
@@ -80,6 +81,25 @@ def test_one_who_begins_where_another_has_read_waits_until_that_one_has_told() -
     assert found is not None
     assert found.progress is not None
     assert (found.progress.offsets, found.progress.memory.prints) == ({"LEFT": 20}, PRINTS)
+
+
+def test_reports_that_were_read_before_the_cluster_fell_silent_are_not_forgotten() -> None:
+    """They are not read again: the group would wait for them as long as their member lives."""
+
+    class Silent(Told):
+        answers = 1
+
+        def _messages(self, topic: str, start: int) -> Iterator[Any]:
+            for number, message in enumerate(super()._messages(topic, start), 1):
+                yield message
+                if number == self.answers:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    told = Silent(["a", "b"])
+    told.reports = [report("a", progress(20, *PRINTS), final=True), report("b", final=True)]
+    assert "_TIMED_OUT" in told.find(JOB).why
+    told.answers = 0
+    assert told.waits_for() == ""
 
 
 @pytest.mark.parametrize("living", [["b"], []])

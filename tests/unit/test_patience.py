@@ -131,6 +131,12 @@ class Handle(Member):
     def assign(self, partitions: list[Any]) -> None:
         self.done.append(f"assigns {[tp.topic for tp in partitions]}")
 
+    def resume(self, partitions: list[Any]) -> None:
+        self.done.append(f"goes on with {[tp.topic for tp in partitions]}")
+
+    def pause(self, partitions: list[Any]) -> None:
+        self.done.append(f"pauses {[tp.topic for tp in partitions]}")
+
 
 class Waiting:
     """A `Patience` that is busy with the active cluster as long as it is told so."""
@@ -191,4 +197,17 @@ def test_what_could_not_be_assigned_meanwhile_is_assigned_afterwards() -> None:
     assert handle.done == []
     waiting.active = False
     runtime.turn()
-    assert handle.done == ["assigns ['T']"]
+    assert handle.done == ["assigns ['T']", "goes on with ['T']"]
+
+
+def test_what_was_paused_when_a_cluster_was_left_is_read_when_it_is_active_again() -> None:
+    """librdkafka keeps the pause; `resume` was asked of the other cluster meanwhile."""
+    runtime, handle, waiting = _reading()
+    waiting.active = False
+    runtime.pause([("T", 0)])
+    runtime._apply_assignment("LEFT")
+    assert handle.done == ["assigns ['T']", "pauses ['T']"]
+    runtime.resume([("T", 0)])
+    runtime._assigned["LEFT"] = {}
+    runtime._apply_assignment("LEFT")
+    assert handle.done[2:] == ["assigns ['T']", "goes on with ['T']"]

@@ -86,11 +86,11 @@ def test_what_a_deaf_member_owned_is_lost_before_another_takes_its_place() -> No
     runtime._apply_assignment("LEFT")
     runtime.deaf["LEFT"] = runtime.members["LEFT"]
     runtime.turn()
-    assert done == ["assigns 1", "loses [0]", "another on LEFT"]
+    assert done == ["assigns 1", "goes on", "loses [0]", "another on LEFT"]
     assert (runtime.tracks, runtime.session.seats) == ({}, {})
     assert runtime.away == {"LEFT"}, "until it has heard of its assignment"
     runtime.turn()
-    assert len(done) == 3
+    assert len(done) == 4
 
 
 def test_the_new_member_reads_what_it_is_given() -> None:

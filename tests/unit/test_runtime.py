@@ -3,7 +3,8 @@
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from clientlib.core.seat import Seat, SeatKey
 from clientlib.core.tracker import Span
@@ -110,6 +111,19 @@ def test_a_record_fetched_before_the_process_was_stopped_is_not_delivered_after_
     assert runtime.poll(0.1) is None
     assert (span.next, left.sought) == (5, [TopicPartition("T", 0, 5)])
     assert [tp.offset for tp in left.sought] == [5]
+
+
+@pytest.mark.parametrize("code", [KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET])
+def test_an_event_fetched_before_the_process_was_stopped_comes_again(code: int) -> None:
+    """librdkafka tells the end of a log once: the partition would never be drained."""
+    for fetch in (lambda r: r.poll(0.1), lambda r: r.consume(10, 0.1)):
+        runtime, left, span = reading(takes=9.0)
+        span.next = 7
+        event = record("T", 0, 7)
+        event.error = lambda: KafkaError(code)
+        left.fetched = [event]
+        assert not fetch(runtime)
+        assert [(tp.partition, tp.offset) for tp in left.sought] == [(0, 7)]
 
 
 class StoppedOnce(NoJobs):

@@ -237,6 +237,21 @@ def test_an_unknown_outcome_is_looked_at() -> None:
     assert group.stage(LEFT) is not Stage.READING
 
 
+def test_a_release_that_was_not_written_is_not_replaced_by_an_older_commit() -> None:
+    """The commit was stuck, and another connection read what the group had committed before."""
+    group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
+    processed(group, 75)
+    group.run(group.session.on_state(view(ONE, TWO), 0.0))
+    group.run(group.session.on_stopped("LEFT", [P0], 0.0))
+    for _ in range(3):
+        assert due(group).offsets["LEFT"] == 75
+        group.commit(ok=None)
+        group.later()
+    assert due(group).offsets["LEFT"] == 75
+    group.commit()
+    assert group.stage(LEFT) is Stage.RESTING
+
+
 def test_a_release_of_which_nobody_knows_is_handed_over_when_its_cluster_is_given_up() -> None:
     """It died in the middle of a planned switch: its last report was seconds old."""
     group = reading(ONE, LEFT=vector("LEFT", 1, LEFT=60, RIGHT=0))
