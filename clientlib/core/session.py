@@ -608,10 +608,11 @@ class Session:
 
         What they show is older: to release that would let others read again what was processed.
         """
-        unsure, seat.unsure = seat.unsure, None
-        if unsure is None or self.epoch is None or unsure[0].epoch != self.epoch.counter:
+        own, unsure = seat.vectors.get(seat.key.cluster), seat.unsure
+        if own is None or unsure is None or self.epoch is None:
             return False
-        if seat.vectors[seat.key.cluster].token_epoch >= self.epoch.counter:
+        seat.unsure = None
+        if unsure[0].epoch != self.epoch.counter or own.token_epoch >= self.epoch.counter:
             return False
         (seat.pending, seat.tracker), seat.stage, seat.processed = unsure, Stage.COMMITTING, True
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -113,10 +114,10 @@ class ConsumerApp:
         if spec.name not in cluster.groups:
             cluster.groups[spec.name] = Group(cluster, spec.name, spec.incremental, spec.topics)
         group = cluster.groups[spec.name]
-        return FakeMember(cluster, self.process, group, self._committed)
+        return FakeMember(cluster, self.process, group, partial(self._committed, alias))
 
-    def _committed(self, error: Any, tps: list[TopicPartition]) -> None:
-        self.runtime.on_commit(error, tps)
+    def _committed(self, alias: str, error: Any, tps: list[TopicPartition]) -> None:
+        self.runtime.on_commit(alias, error, tps)
 
     def _given_up(self, alias: str) -> bool:
         state = self.watch.view().state
