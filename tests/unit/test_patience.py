@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from clientlib.io.patience import Patience
 from clientlib.io.runtime import Runtime
+from failover.lab.processes import wait_until
 from tests.unit.test_assigned_anew import NAMING, reading_from
 from tests.unit.test_runtime import ManualClock, Member, record
 
@@ -105,6 +106,28 @@ def test_in_a_callback_a_cluster_that_does_not_answer_is_not_waited_for(lives: b
         assert caught.value.args[0].code() == KafkaError._TIMED_OUT
     assert handle.done == ["commits T at 8"]
     assert handle.waited == lives
+
+
+def test_for_how_long_a_commit_is_inside_is_known_and_ends_with_it() -> None:
+    """Nobody can ask a handle anything meanwhile, not even whether it hears its cluster."""
+    member, patience = Silent(), Patience(nobody, everybody)
+    assert patience.inside_for("LEFT") == 0
+    assert _refused(patience, member, 0.05) == KafkaError._TIMED_OUT
+    assert patience.inside_for("LEFT") >= 0.04
+    assert patience.inside_for("RIGHT") == 0
+    unused = patience.forget("LEFT")
+    assert patience.inside_for("LEFT") == 0, "another handle has taken its place"
+    member.answers.set()
+    unused()
+    patience.close()
+
+
+def test_a_commit_that_was_answered_is_inside_no_more() -> None:
+    member, patience = Silent(), Patience(nobody, everybody)
+    member.answers.set()
+    assert patience.commit("LEFT", member, TPS) == TPS  # type: ignore[arg-type]  # it only commits
+    wait_until(lambda: patience.inside_for("LEFT") == 0, timeout_s=5, what="it stays inside")
+    patience.close()
 
 
 class Handle(Member):
