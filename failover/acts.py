@@ -41,7 +41,7 @@ from failover.core.machine import (
     WriteFailed,
 )
 from failover.core.plan import Creation
-from failover.core.quiescence import quiescence
+from failover.core.quiescence import quiescence, replaying
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 from failover.repeats import Repeats
@@ -343,6 +343,8 @@ class Acts:
         outcomes = self._both(run, publish.reopened(run))
         if not outcomes[run.witness].done:
             return Pending((outcomes[run.witness].why,))
+        if run.request.emergency and run.request.old_side_alive:
+            self._tell_old_side(run, self._records(run, publish.reopened(run)))
         return Reopened()
 
     def _replays(self, run: Run) -> Event:
@@ -351,15 +353,11 @@ class Acts:
         if found is None:
             return Pending((f"cluster {run.target} cannot be read",))
         now_ms = self._ports.clock.now_ms()
-        producers = [r for r in found.values() if r.client.role is Role.PRODUCER]
-        waiting = [
-            _described(r.client)
-            for r in producers
-            if not r.expired(now_ms) and r.client.replayed < run.epoch.counter
-        ]
+        waiting = replaying(found.values(), run.epoch.counter, now_ms)
         if waiting:
-            return Pending(tuple(waiting))
+            return Pending(tuple(_described(client) for client in waiting))
         told = [m for m in self._store.manifests(run.target) if m.epoch == run.epoch.counter]
+        producers = [r for r in found.values() if r.client.role is Role.PRODUCER]
         gone = [r.client.id for r in producers if r.expired(now_ms)]
         warnings = tuple(
             f"producer {ident}: gone, what it wrote last is late or lost" for ident in gone

@@ -90,7 +90,8 @@ class Execution:
         self._failed: dict[ClusterAlias, str] = {}
         self._ended: set[str] = set()
         self._views: Mapping[ClusterAlias, View] = {}
-        self._tried = False
+        self._tried: set[RunPhase] = set()
+        self._presumed = ""
         self._looks = 0
         self._gone: ClusterAlias = ""
         self._declared: ClusterAlias = ""
@@ -348,12 +349,17 @@ class Execution:
         else:
             assert self._acts is not None  # noqa: S101 - made before
             presumed = replace(old, phase=RunPhase.MOVING, intent=True, cause="")
+            self._presumed = f"the switch to {old.target} counts as committed now"
             self._write_and_decide(partial(self._acts.presume_commit, presumed))
 
     def _declares(self, merged: View) -> bool:
         """Say whether what is asked for is to give up the cluster that a plan has left."""
         asked = self._request.emergency and self._command == "switch"
-        return asked and stranded.declares(merged.state, self._request.to)
+        state = merged.state
+        if state is None or not asked or not stranded.declares(state, self._request.to):
+            return False
+        # a run that was undone meanwhile may have been to a third one, and that was given up
+        return self._gone in {"", stranded.gone(state, self._request.to)}
 
     def _declare(self, merged: View) -> None:
         """Give up the cluster before the current epoch, so that nobody waits for it any more."""
@@ -449,7 +455,7 @@ class Execution:
     def _begin(self, run: Run) -> None:
         now = self._ports.clock.now_ms()
         self._run = replace(run, times={**run.times, run.phase.value: now})
-        self._tried = False
+        self._tried = set()
         self._stage = self._advance
         self._tell(self._run)
         if run.phase in TERMINAL:
@@ -469,7 +475,7 @@ class Execution:
             # its time starts anew, and writes have been open for long
             since = old.committed_ms or old.times.get(RunPhase.MOVING.value, 0)
             return replace(old, phase=RunPhase.MOVING, committed_ms=since, cause="", pending=())
-        if state.phase is Phase.ACTIVE:
+        if state.phase is Phase.ACTIVE and self._open_at_home(old, state):
             return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
         at_home = self._views.get(old.witness)
         home = at_home.state if at_home is not None else None
@@ -481,6 +487,18 @@ class Execution:
         intent = old.intent or state.phase is Phase.INTENT
         return replace(old, phase=RunPhase.UNDOING, times=times, intent=intent, cause=cause)
 
+    def _open_at_home(self, old: Run, state: State) -> bool:
+        """Say whether writes are open where it counts, on the old side itself.
+
+        An undo is written to both sides, and one of them may have been away. One that is given up
+        is not asked.
+        """
+        if old.witness == self._gone:
+            return True
+        at_home = self._views.get(old.witness)
+        home = at_home.state if at_home is not None else None
+        return home is not None and home.phase is Phase.ACTIVE and home.order >= state.order
+
     # -- the run ---------------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -488,10 +506,10 @@ class Execution:
         run = self._run
         assert run is not None  # noqa: S101 - the stage is entered with a run
         decision = step(run, self._due(run) or self._perform(run), self._ports.clock.now_ms())
-        self._tried = decision.run.phase is run.phase
+        self._tried.add(run.phase)
         self.pause_s = decision.pause_s
         self._run = decision.run
-        if not self._tried:
+        if decision.run.phase is not run.phase:
             self._tell(decision.run, run)
         elif decision.run.pending != run.pending:
             self._tell(decision.run)
@@ -506,12 +524,15 @@ class Execution:
             self._context.progress(report.progress_of(run))
 
     def _due(self, run: Run) -> Event | None:
-        """Return the stop or the deadline, if it is due; a phase is tried once before that."""
+        """Return the stop or the deadline, if it is due; a phase is tried once before that.
+
+        Once in all: some phases alternate, each beginning anew when the other ends.
+        """
         if self._stop and interruptible(run):
             return Interrupted(self._stop)
         limit = deadline_ms(run)
         late = limit is not None and self._ports.clock.now_ms() >= limit
-        if late and self._tried and (run.phase, DeadlinePassed) in TRANSITIONS:
+        if late and run.phase in self._tried and (run.phase, DeadlinePassed) in TRANSITIONS:
             return DeadlinePassed()
         return None
 
@@ -551,6 +572,9 @@ class Execution:
         return self._refusal("refused", ExitCode.REFUSED, message)
 
     def _finish(self, result: RunResult) -> None:
+        if self._presumed and not result.changed:
+            told = f"{result.message} but for one thing: {self._presumed}"
+            result = replace(result, changed=True, message=told)
         self.result = result
         self._ports.store.release()
 
@@ -580,13 +604,7 @@ class Execution:
             message = f"{state.active} is active, not {expected} as expected"
             return self._refusal("refused", ExitCode.REFUSED, message)
         if state.active == to and state.phase is Phase.ACTIVE:
-            message = f"{to} is active already, epoch {state.epoch.counter}"
-            if self._declared:
-                told = f"{message}; {self._declared} is given up: no group waits for it any more"
-                done = self._refusal("switched", ExitCode.OK, told)
-                return replace(done, source=self._declared, changed=True)
-            declares = self._request.emergency and stranded.declares(state, to)
-            return None if declares else self._refusal("unchanged", ExitCode.OK, message)
+            return None if self._declares(merged) else self._active_already(state)
         if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
             return self._between(state)
         needed = {to} if self._request.emergency else {state.active, to}
@@ -595,6 +613,14 @@ class Execution:
             message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
             return self._refusal(*_UNREACHABLE, message)
         return None
+
+    def _active_already(self, state: State) -> RunResult:
+        message = f"{self._request.to} is active already, epoch {state.epoch.counter}"
+        if not self._declared:
+            return self._refusal("unchanged", ExitCode.OK, message)
+        told = f"{message}; {self._declared} is given up: no group waits for it any more"
+        done = self._refusal("switched", ExitCode.OK, told)
+        return replace(done, source=self._declared, changed=True)
 
     def _between(self, state: State) -> RunResult | None:
         """Refuse while another run's intent stands, of which nobody here knows what became.

@@ -13,6 +13,7 @@ from clientlib.settings import Scope
 from failover.core import report, standing
 from failover.core.plan import logical_topics
 from failover.core.publish import lacking
+from failover.core.quiescence import replaying
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
 from failover.io.ports import Ports, Record
 from failover.returned import Compared, Comparison, owing
@@ -142,6 +143,7 @@ class Rejoining:
     def _compare(
         self, alias: ClusterAlias, state: State, merged: View
     ) -> dict[tuple[str, int], Compared]:
+        self._require_replayed(state)
         admin = self._ports.admin
         listed = {a: admin.partitions(a) for a in (state.active, alias)}
         topics = logical_topics(listed, self._scope, self._naming, state.active)
@@ -152,6 +154,22 @@ class Rejoining:
                 if home == alias and topic in topics and state.active in rows[counter].ends:
                     found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
         return found
+
+    def _require_replayed(self, state: State) -> None:
+        """Wait for the producers: what one has yet to write again would count as late for good.
+
+        Raises TimedOutError.
+        """
+        if state.epoch.counter not in state.unplanned:
+            return
+        clients = self._ports.store.clients([state.active]).get(state.active, {})
+        waiting = replaying(clients.values(), state.epoch.counter, self._ports.clock.now_ms())
+        if waiting:
+            told = ", ".join(client.id for client in waiting)
+            raise TimedOutError(
+                f"{state.active} does not have yet what {told} must write again: nothing can be "
+                f"said of what {state.lost} holds behind the ledger's end"
+            )
 
     def _publish(
         self,

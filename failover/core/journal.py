@@ -123,9 +123,18 @@ def runs(view: View, scope: str) -> tuple[Run, ...]:
 
 
 def unfinished(view: View, scope: str) -> Run | None:
-    """Return the newest run if something remains to be done about it, else None."""
-    everything = runs(view, scope)
-    return everything[-1] if everything and not everything[-1].finished else None
+    """Return the newest run if something remains to be done about it, else None.
+
+    Ids say when a run began by the clock of its own machine: what runs were planned on comes first,
+    and before all of it the run that the state names while writes are closed.
+    """
+    everything = {run.id: run for run in runs(view, scope)}
+    if not everything:
+        return None
+    newest = max(everything.values(), key=lambda run: (run.base.order, run.id))
+    if view.state is not None and view.state.phase is not Phase.ACTIVE:
+        newest = everything.get(view.state.run, newest)
+    return None if newest.finished else newest
 
 
 def history(view: View, scope: str, ident: str) -> tuple[Run, ...]:

@@ -12,8 +12,9 @@ from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Scope
 from failover.core import stranded
 from failover.core.estimate import NOWHERE, Elsewhere, Estimate, Outlook
+from failover.core.findings import verdict
 from failover.core.leads import elsewhere
-from failover.core.result import Finding, Severity, StepRecord, SwitchRequest
+from failover.core.result import Finding, StepRecord, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.steps import DECLARATION, steps_of
 
@@ -78,8 +79,7 @@ class Plan:
     @property
     def refusals(self) -> tuple[Finding, ...]:
         """Findings that block and were not ignored."""
-        blocking = (f for f in self.findings if f.severity is Severity.BLOCK)
-        return tuple(finding for finding in blocking if finding.id not in self.ignored)
+        return verdict(self.findings, self.ignored).blocking
 
     @property
     def unaccepted(self) -> Estimate | None:

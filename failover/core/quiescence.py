@@ -45,5 +45,12 @@ def quiescence(
     return Producers(tuple(writing), tuple(gone))
 
 
+def replaying(registered: Iterable[Registration], epoch: int, now_ms: int) -> list[Client]:
+    """Return the living producers that have yet to write again what an unplanned epoch lacks."""
+    producers = (one for one in registered if one.client.role is Role.PRODUCER)
+    alive = (one.client for one in producers if not one.expired(now_ms))
+    return [client for client in alive if client.replayed < epoch]
+
+
 def _quiet(client: Client, closing: Order) -> bool:
     return client.quiesced and (client.seen.epoch, client.seen.revision) >= closing

@@ -70,6 +70,7 @@ class World:
         self.on_sleep: Callable[[], None] = lambda: None
         self.on_publish: Callable[[], None] = lambda: None
         self.findings: tuple[Finding, ...] = ()
+        self.refusing: set[str] = set()  # they can be fenced and read, and take no writes
         self.warming_s = 0.0  # for how long writers that connect cannot fence yet
         self.observed: list[int] = []  # at each observation, how often RIGHT had been fenced
         self.steps: list[str] = []
@@ -277,6 +278,8 @@ class Store:
             return Outcome(Status.FAILED, f"{alias} is down")
         if self._mine[alias] != cluster.generation:
             raise FencedError(alias)
+        if alias in self._world.refusing:
+            return Outcome(Status.FAILED, f"{alias}: NOT_ENOUGH_REPLICAS")
         happened = self._world.unknown.pop(self._world.calls, None)
         if happened is not False:
             cluster.state.extend(records)

@@ -1,0 +1,162 @@
+"""Runs from which there was no way on: writes stayed closed, or nobody was told the truth."""
+
+import pytest
+
+from clientlib.protocol.clients import Client, Role
+from clientlib.protocol.state import Phase, State
+from clientlib.protocol.types import Epoch
+from failover.core import journal
+from failover.core.machine import Run, RunPhase
+from failover.core.result import ExitCode, Finding, Severity
+from tests.unit.switch_world import LEFT, RIGHT, SCOPE, World
+from tests.unit.test_stranded import dies_in, emergency, shown, without
+from tests.unit.test_switch_engine_fake import lively
+from tests.unit.three_world import THIRD, ThreeWorld
+
+
+@pytest.fixture
+def world() -> World:
+    return lively()
+
+
+@pytest.mark.parametrize("command", ["switch", "resume"])
+def test_a_commit_that_is_never_taken_is_undone_when_its_time_is_over(
+    world: World, command: str
+) -> None:
+    """Committing and looking what became of it took turns for ever."""
+    dies_in(world, RunPhase.COMMITTING)
+    world.refusing = {RIGHT}
+    execution = world.orchestrator().start(command, world.request(RIGHT))
+    for _ in range(400):
+        if not execution.turn():
+            break
+        world.now_ms += max(20, int(execution.pause_s * 1000))
+        world.on_sleep()
+    assert execution.result is not None, execution.current
+    assert shown(world, LEFT).phase is Phase.ACTIVE
+    assert world.active_sides() == [LEFT]
+
+
+def test_an_undo_that_only_the_new_side_has_taken_is_not_over(world: World) -> None:
+    """LEFT stayed closed, and who asked again was told that nothing was unfinished."""
+    dies_in(world, RunPhase.COPYING)
+    without(world, LEFT)
+    away = world.orchestrator().resume()
+    assert away.exit_code == ExitCode.INCOMPLETE, away
+    world.clusters[LEFT].up = True
+    assert shown(world, LEFT).phase is Phase.CLOSING
+    back = world.orchestrator().resume()
+    assert back.result == "rolled-back", back
+    assert shown(world, LEFT).phase is Phase.ACTIVE
+    assert world.orchestrator().resume().result == "unchanged"
+
+
+def test_an_undo_that_was_written_on_the_new_side_alone_is_completed(world: World) -> None:
+    dies_in(world, RunPhase.COPYING)
+    world.refusing = {LEFT}
+    assert world.orchestrator().resume().exit_code == ExitCode.INCOMPLETE
+    assert (shown(world, LEFT).phase, shown(world, RIGHT).phase) == (Phase.CLOSING, Phase.ACTIVE)
+    world.refusing = set()
+    assert world.orchestrator().resume().result == "rolled-back"
+    assert shown(world, LEFT).phase is Phase.ACTIVE
+
+
+def test_a_lost_old_side_holds_up_no_unplanned_switch(world: World) -> None:
+    dies_in(world, RunPhase.COPYING)
+    world.refusing = {LEFT}
+    world.orchestrator().resume()
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+
+
+def test_a_presumed_commit_is_told_though_the_loss_is_not_accepted(world: World) -> None:
+    dies_in(world, RunPhase.COMMITTING)
+    without(world, RIGHT)
+    result = world.orchestrator().switch(world.request(LEFT, emergency=True))
+    assert result.exit_code == ExitCode.DATA_LOSS
+    assert shown(world, LEFT).active == RIGHT
+    assert result.changed
+    assert f"the switch to {RIGHT} counts as committed now" in result.message
+
+
+def test_an_old_side_that_lives_is_told_when_its_loss_is_undone(world: World) -> None:
+    asked = world.request(RIGHT, emergency=True, allow_data_loss=True, old_side_alive=True)
+    execution = world.orchestrator().start("switch", asked)
+    while execution.turn():
+        world.now_ms += 1
+        if execution.current is not None and execution.current.phase is RunPhase.SETTLING:
+            assert shown(world, LEFT).phase is Phase.CLOSING
+            execution.interrupt()
+    assert execution.result is not None
+    assert execution.result.exit_code == ExitCode.INTERRUPTED
+    assert (shown(world, LEFT).phase, shown(world, RIGHT).phase) == (Phase.ACTIVE, Phase.ACTIVE)
+
+
+def test_a_run_of_a_machine_whose_clock_is_behind_is_found(world: World) -> None:
+    world.now_ms += 600_000
+    assert world.orchestrator().switch(world.request(RIGHT)).result == "switched"
+    world.now_ms -= 600_000
+    world.quiesce("p1", RIGHT)
+    execution = world.orchestrator().start("switch", world.request(LEFT))
+    while execution.turn():
+        world.now_ms += 1
+        world.on_sleep()
+        if execution.current is not None and execution.current.phase is RunPhase.COPYING:
+            break
+    assert shown(world, RIGHT).phase is Phase.CLOSING
+    assert world.orchestrator().abort().result == "aborted"
+    assert shown(world, RIGHT).phase is Phase.ACTIVE
+
+
+@pytest.mark.parametrize("ident", ["wrong-cluster", "retired-unread", "not-initialised"])
+def test_what_is_never_ignored_is_not_ignored_by_a_switch(world: World, ident: str) -> None:
+    world.findings = (Finding(ident, Severity.BLOCK, "cluster RIGHT", "it is another one", "", ""),)
+    result = world.orchestrator().switch(world.request(RIGHT, ignore=(ident,)))
+    assert result.exit_code == ExitCode.REFUSED, result
+    assert world.active_sides() == [LEFT]
+
+
+def test_a_returned_cluster_is_not_compared_before_its_producers_have_written_again(
+    world: World,
+) -> None:
+    """Its tail would count as late, and be delivered as that and as replays."""
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    world.on_sleep = world.on_publish = lambda: None
+    behind = Client("slow", Role.PRODUCER, SCOPE, replayed=1, ttl_ms=600_000)
+    world.register(RIGHT, behind)
+    told = world.orchestrator().rejoin(LEFT)
+    assert told.exit_code == ExitCode.UNREACHABLE
+    assert "slow" in told.message
+    world.register(RIGHT, Client("slow", Role.PRODUCER, SCOPE, replayed=2))
+    assert world.orchestrator().rejoin(LEFT).exit_code == ExitCode.OK
+
+
+def test_a_living_cluster_of_long_ago_is_not_given_up_in_place_of_the_lost_one() -> None:
+    """An undone switch to RIGHT, which is lost: nobody waits for THIRD because of that."""
+    world = ThreeWorld({"T1": 1})
+    for to in (THIRD, LEFT):
+        result = world.orchestrator().switch(world.request(to))
+        assert result.result == "switched", result
+    dies_in(world, RunPhase.QUIESCING)
+    without(world, RIGHT)
+    result = emergency(world, LEFT)
+    assert (result.result, result.changed) == ("unchanged", False), result
+    assert shown(world, LEFT).lost is None
+
+
+def test_the_state_says_which_run_is_unfinished() -> None:
+    """Whatever the clocks of two machines said when their runs began."""
+    base = State(SCOPE, (Epoch(1, LEFT),), 0)
+    world = World({"T1": 1})
+    for ident, phase in (("run-9", RunPhase.UNDONE), ("run-1", RunPhase.COPYING)):
+        run = Run(ident, world.request(RIGHT), base, phase=phase)
+        world.clusters[LEFT].state.append(journal.entry(run))
+    open_state = world.clusters[LEFT].view()
+    assert journal.unfinished(open_state, SCOPE) is None
+    closing = State(SCOPE, (Epoch(1, LEFT),), 1, Phase.CLOSING, run="run-1", target=RIGHT)
+    world.clusters[LEFT].state.append((closing.key(), closing.value()))
+    found = journal.unfinished(world.clusters[LEFT].view(), SCOPE)
+    assert found is not None
+    assert found.id == "run-1"
