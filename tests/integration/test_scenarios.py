@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from functools import partial
 
 import pytest
 from application import Application, Consuming, tool
@@ -96,7 +97,8 @@ def test_a_busy_producer_whose_connection_to_the_active_cluster_is_gone_makes_it
     def produced() -> bool:
         nonlocal sent
         value = b"%d" % sent
-        producer.produce(app.topic, value, on_delivery=lambda e, _: told.append((value, e is None)))
+        told_of = partial(lambda value, error, _: told.append((value, error is None)), value)
+        producer.produce(app.topic, value, b"one partition, one order", on_delivery=told_of)
         sent += 1
         producer.poll(0.1)
         return producer._handles.of("LEFT") is not deaf
