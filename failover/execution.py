@@ -349,8 +349,9 @@ class Execution:
         else:
             assert self._acts is not None  # noqa: S101 - made before
             presumed = replace(old, phase=RunPhase.MOVING, intent=True, cause="")
-            self._presumed = f"the switch to {old.target} counts as committed now"
             self._write_and_decide(partial(self._acts.presume_commit, presumed))
+            if self.result is None:
+                self._presumed = f"the switch to {old.target} counts as committed now"
 
     def _declares(self, merged: View) -> bool:
         """Say whether what is asked for is to give up the cluster that a plan has left."""

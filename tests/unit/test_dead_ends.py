@@ -160,3 +160,12 @@ def test_the_state_says_which_run_is_unfinished() -> None:
     found = journal.unfinished(world.clusters[LEFT].view(), SCOPE)
     assert found is not None
     assert found.id == "run-1"
+
+
+def test_a_commit_that_could_not_be_presumed_is_not_told_as_one(world: World) -> None:
+    dies_in(world, RunPhase.COMMITTING)
+    without(world, RIGHT)
+    world.refusing = {LEFT}
+    result = world.orchestrator().switch(world.request(LEFT, emergency=True))
+    assert not result.changed
+    assert "counts as committed" not in result.message
