@@ -30,6 +30,7 @@ _INIT_SLICE_S = 0.5
 _PAUSE_S = 0.005
 _LOOK_S = 0.05
 _REFUSED_S = 2.0
+_MIX_UPS = 20
 _STATE = KafkaError._STATE  # noqa: SLF001 - confluent-kafka's public spelling
 _TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001 - as above
 _CONFLICT = KafkaError._CONFLICT  # noqa: SLF001 - as above
@@ -73,6 +74,7 @@ class Transactions:
         self._being_made: set[ClusterAlias] = set()
         self._refused: dict[ClusterAlias, KafkaException] = {}
         self._fatal: KafkaException | None = None
+        self._mixed_up = 0
         self._open_at: ClusterAlias = ""
         self.reopen = False
         """The agent is to open the active cluster again: its handle is a new one."""
@@ -301,6 +303,7 @@ class Transactions:
             except KafkaException as error:
                 self._failed(error)
                 return
+            self._mixed_up = 0
             self._rescuer.committed()
             with self._desk.lock:
                 transaction.committed()
@@ -319,6 +322,7 @@ class Transactions:
                     self._failed(error)
                     return
                 self._renew_given_up(cluster)
+            self._mixed_up = 0
             self._rescuer.aborted()
             with self._desk.lock:
                 transaction.aborted()
@@ -342,13 +346,20 @@ class Transactions:
         self._being_made.discard(cluster)
 
     def _failed(self, error: KafkaException) -> None:
-        """Take what a cluster answered to commit or abort; a time-out is no answer."""
+        """Take what a cluster answered to commit or abort; a time-out is no answer.
+
+        Nor is a call that is not valid in the state in which it was made. A step of an earlier call
+        that timed out inside librdkafka, on a busy machine, is taken by the next call for one of
+        its own, so that it goes on too early (``rd_kafka_txn_curr_api_set_result`` of 2.16). Asked
+        again it waits for what it has begun.
+        """
         kafka: KafkaError = error.args[0]
         if kafka.txn_requires_abort():
             with self._desk.lock:
                 self._transaction.failed(kafka.str())
             raise error
-        if kafka.retriable():
+        self._mixed_up = self._mixed_up + 1 if kafka.code() == _STATE else 0
+        if kafka.retriable() or 0 < self._mixed_up <= _MIX_UPS:
             time.sleep(_PAUSE_S)
             return
         with self._desk.lock:
@@ -364,7 +375,8 @@ class Transactions:
         try:
             handle.init_transactions(_INIT_SLICE_S)
         except KafkaException as error:
-            if error.args[0].retriable() or unreachable(error):
+            mixed_up = error.args[0].code() == _STATE  # see `_failed`
+            if error.args[0].retriable() or unreachable(error) or mixed_up:
                 return _LOOK_S
             if self._refused.get(alias) is None:
                 log.error("%s refuses transactions: %s", alias, error)  # noqa: TRY400 - no bug

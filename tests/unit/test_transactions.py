@@ -20,6 +20,7 @@ TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer", retria
 ABORTABLE = KafkaException(KafkaError(KafkaError.NOT_ENOUGH_REPLICAS, txn_requires_abort=True))
 FENCED = KafkaException(KafkaError(KafkaError._FENCED, "fenced", fatal=True))
 TOO_EARLY = KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "x", fatal=True))
+MIXED_UP = KafkaException(KafkaError(KafkaError._STATE, "not valid in state Committing"))
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
 
 
@@ -188,6 +189,26 @@ def test_a_commit_that_times_out_is_finished_by_the_agent_and_told_when_asked_ag
     bench.transactions.commit(0)
     bench.transactions.begin()
     assert bench.handles["LEFT"].log == ["init", "begin", "commit", "commit"]
+
+
+@pytest.mark.parametrize("ends", ["commit", "abort"])
+def test_a_call_that_librdkafka_takes_for_another_one_is_made_again(ends: str) -> None:
+    """Seen on a busy machine: "Operation not valid in state CommittingTransaction", of a commit."""
+    bench = Bench().started()
+    bench.transactions.begin()
+    bench.handles["LEFT"].answers += [MIXED_UP, None]
+    getattr(bench.transactions, ends)()
+    bench.transactions.begin()
+    assert bench.handles["LEFT"].log == ["init", "begin", ends, ends, "begin"]
+
+
+def test_a_call_that_is_never_valid_is_not_made_for_ever() -> None:
+    bench = Bench().started()
+    bench.transactions.begin()
+    bench.handles["LEFT"].answers += [MIXED_UP] * 100
+    with pytest.raises(KafkaException) as refused:
+        bench.transactions.commit()
+    assert name(refused) == "_STATE"
 
 
 def test_an_open_transaction_is_aborted_by_the_agent_when_writes_close() -> None:
