@@ -172,6 +172,7 @@ def test_planned_switches_under_transactions_some_of_which_are_aborted(app: Appl
 
 def test_an_idle_open_transaction_holds_up_no_switch(app: Application, held: Transacting) -> None:
     at_work(app, 1, members=1)
+    wait_copied(app)  # else nobody has the first records there, and none can be copied any more
     leave_open(held)
     switched(app.switch("RIGHT"))
     told_to_abort(held)
