@@ -478,8 +478,7 @@ class Execution:
             return replace(old, phase=RunPhase.MOVING, committed_ms=since, cause="", pending=())
         if state.phase is Phase.ACTIVE and self._open_at_home(old, state):
             return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
-        at_home = self._views.get(old.witness)
-        home = at_home.state if at_home is not None else None
+        home = self._at_home(old)
         stands = home is not None and home.phase is Phase.INTENT  # where it counts: the old side
         if state.phase is Phase.INTENT and stands and self._command != "abort":
             times[RunPhase.CLOSING.value] = now  # its time starts anew
@@ -496,9 +495,12 @@ class Execution:
         """
         if old.witness == self._gone:
             return True
-        at_home = self._views.get(old.witness)
-        home = at_home.state if at_home is not None else None
+        home = self._at_home(old)
         return home is not None and home.phase is Phase.ACTIVE and home.order >= state.order
+
+    def _at_home(self, old: Run) -> State | None:
+        view = self._views.get(old.witness)
+        return view.state if view is not None else None
 
     # -- the run ---------------------------------------------------------------------------------
 

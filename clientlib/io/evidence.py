@@ -5,7 +5,6 @@ is for one thread.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
-from clientlib.io.kafka import Renewed, helper_conf, reader
+from clientlib.io.kafka import Renewed, batches, helper_conf, reader
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.errors import RecordFormatError
@@ -227,11 +226,7 @@ class EvidenceReader:
 
 
 def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:
-    deadline = time.monotonic() + _ANSWER_S
-    while time.monotonic() < deadline:
-        messages = consumer.consume(2000, 0.02)
-        if messages:  # a long log takes as long as it takes
-            deadline = time.monotonic() + _ANSWER_S
+    for messages in batches(consumer, 2000, 0.02, _ANSWER_S):
         for message in messages:
             error = message.error()
             if error is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from clientlib.settings import Cluster
 
@@ -159,6 +159,20 @@ def close_behind(handle: Any, unused: Callable[[], object]) -> None:
         handle.close()
 
     threading.Thread(target=close, name="failover-close", daemon=True).start()
+
+
+def batches(
+    consumer: Consumer, most: int, wait_s: float, silent_s: float
+) -> Iterator[list[Message]]:
+    """Yield what comes of what is assigned, until nothing has come for ``silent_s`` seconds.
+
+    A long log takes as long as it takes: begun again because it is long, it would never end.
+    """
+    deadline = time.monotonic() + silent_s
+    while time.monotonic() < deadline:
+        if messages := consumer.consume(most, wait_s):
+            deadline = time.monotonic() + silent_s
+            yield messages
 
 
 class Renewed(Generic[_Handle]):

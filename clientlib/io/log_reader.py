@@ -1,6 +1,5 @@
 """Reads windows of records for the aligner, from logs that nobody here consumes."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +7,7 @@ from dataclasses import replace
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clientlib.core.memory import record
-from clientlib.io.kafka import Renewed, reader, unreachable
+from clientlib.io.kafka import Renewed, batches, reader, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
@@ -154,15 +153,10 @@ class LogReader:
 def _window(consumer: Consumer, window: ReadWindow) -> list[Message]:
     """Read what is assigned, for as long as something comes.
 
-    Raises KafkaException: _TIMED_OUT when the end is not reached. A large window is not begun again
-    because it is large: it would never end.
+    Raises KafkaException: _TIMED_OUT when the end is not reached.
     """
     found: list[Message] = []
-    deadline = time.monotonic() + _WINDOW_S
-    while time.monotonic() < deadline:
-        messages = consumer.consume(min(500, window.limit + 1), 0.05)
-        if messages:
-            deadline = time.monotonic() + _WINDOW_S
+    for messages in batches(consumer, min(500, window.limit + 1), 0.05, _WINDOW_S):
         for message in messages:
             error, offset = message.error(), message.offset() or 0
             if error is None and offset < window.end:

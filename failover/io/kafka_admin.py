@@ -250,18 +250,20 @@ class ClusterAdmin:
 
         def ask() -> None:
             try:
-                found = self._admin.list_topics(timeout=self.timeout_s)
-                if not found.brokers:
-                    code = KafkaError._NOENT  # noqa: SLF001 - a public constant
-                    raise KafkaException(KafkaError(code, "it names no broker"))  # noqa: TRY301
+                future.set_result(self._list())
             except KafkaException as error:
                 future.set_exception(error)
-            else:
-                topics = {n: len(t.partitions) for n, t in found.topics.items() if not t.error}
-                future.set_result(Listing(str(found.cluster_id), topics))
 
         threading.Thread(target=ask, name="list-topics", daemon=True).start()
         return future
+
+    def _list(self) -> Listing:
+        found = self._admin.list_topics(timeout=self.timeout_s)
+        if not found.brokers:
+            code = KafkaError._NOENT  # noqa: SLF001 - a public constant
+            raise KafkaException(KafkaError(code, "it names no broker"))
+        topics = {name: len(one.partitions) for name, one in found.topics.items() if not one.error}
+        return Listing(str(found.cluster_id), topics)
 
     def _error_of(self, topic: str) -> KafkaException:
         """Return what a cluster says of a topic that it does not list: it may be hidden."""

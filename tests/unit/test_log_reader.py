@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException
 
-from clientlib.io import log_reader
+from clientlib.io import kafka
 from clientlib.io.log_reader import _window
 from clientlib.protocol.windows import ReadWindow
 from tests.unit.test_runtime import ManualClock, record
@@ -29,7 +29,7 @@ class Slow:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     clock = ManualClock()
-    monkeypatch.setattr(log_reader, "time", SimpleNamespace(monotonic=clock.now))
+    monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=clock.now))
     return clock
 
 
