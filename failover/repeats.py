@@ -4,8 +4,9 @@ Where MM2 was not killed that costs one read of Connect's status topic. It is be
 close, so that only what has come since is looked at while they are closed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from clientlib.protocol.errors import RemoteError, TimedOutError
 from clientlib.protocol.fingerprint import LogRecord
@@ -91,7 +92,7 @@ class Repeats:
         if not status:
             self._give_up(f"MirrorMaker 2 keeps no status on {run.target}, it may have been killed")
             return
-        every = kills(self._read(run.target, status)[0])
+        every = kills(chain.from_iterable(self._read(run.target, status)))
         if every == self._kills:
             return
         begun_ms = since_ms(journal.runs(known, run.scope), run.base.epochs) - CLOCKS_MS
@@ -102,9 +103,9 @@ class Repeats:
         if not offsets:
             self._give_up(f"MirrorMaker 2 was killed, and keeps no offsets on {run.target}")
             return
-        records, whole = self._read(run.target, offsets)
-        self._commits = Commits(run.source, whole)
-        self._commits.add(records)
+        self._commits = Commits(run.source)
+        for log in self._read(run.target, offsets):
+            self._commits.add(log)
         self._kills, self._late = every, late
 
     def _internal(self, kind: str, run: Run, topics: Mapping[str, int]) -> tuple[Partition, ...]:
@@ -113,24 +114,22 @@ class Repeats:
 
     def _read(
         self, alias: ClusterAlias, parts: tuple[Partition, ...]
-    ) -> tuple[list[LogRecord], bool]:
-        """Return the newest records of these logs, and whether they are all that ever were."""
+    ) -> Iterable[Sequence[LogRecord]]:
+        """Return the newest records of each of these logs."""
         admin = self._ports.admin
         self._warm(alias, parts)
         starts, ends = admin.starts(alias, parts), admin.stable_ends(alias, parts)
         at = {part: max(starts[part], ends[part] - _NEWEST) for part in parts}
-        records: list[LogRecord] = []
-        whole = not any(at.values())
+        logs: dict[Partition, list[LogRecord]] = {part: [] for part in parts}
         while wanted := {p: Window(at[p], ends[p], _BATCH) for p in parts if at[p] < ends[p]}:
             if self._late_already():
                 raise TimedOutError(f"cluster {alias}: {parts[0].topic} takes too long to read")
             for part, found in self._ports.reader.read(alias, wanted, committed=True).items():
                 full = len(found.records) == _BATCH and found.covered_to is None
                 to = found.records[-1].offset + 1 if full else found.covered_to or ends[part]
-                whole = whole and len(found.records) == to - at[part]
+                logs[part] += found.records
                 at[part] = to
-                records += found.records
-        return records, whole
+        return logs.values()
 
     def _warm(self, alias: ClusterAlias, parts: Iterable[Partition]) -> None:
         topics = sorted({part.topic for part in parts})
@@ -183,11 +182,12 @@ class Repeats:
             first_ms = firsts.get(self._copy(run, part))
             if first_ms is None:
                 continue  # empty
-            after = [at_ms for at_ms in killed if at_ms >= first_ms - CLOCKS_MS]
-            found, _ = resumes(self._commits, part, after)
-            _, complete = resumes(
-                self._commits, part, [at_ms for at_ms in after if at_ms >= first_ms]
-            )
+            before_ms = first_ms - CLOCKS_MS
+            new_ms = before_ms if begin.source == 0 and log.start <= begin.target else 0
+            after = [at_ms for at_ms in killed if at_ms >= before_ms]
+            found, _ = resumes(self._commits, part, after, new_ms)
+            surely = [at_ms for at_ms in after if at_ms >= first_ms]
+            _, complete = resumes(self._commits, part, surely, new_ms)
             if after:
                 noted = self._commits.by.get(part, ())
                 committed = noted[-1].at if noted else begin.source

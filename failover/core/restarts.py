@@ -19,6 +19,7 @@ from failover.core.machine import Run, RunPhase
 
 _TASK = b"status-task-MirrorSourceConnector-"
 _TOGETHER_MS = 60_000
+_NOBODY_KNOWS = 1 << 62
 _MOST = 100
 """So many restarts are looked at, the newest ones."""
 
@@ -43,17 +44,26 @@ class Resume:
 class Commits:
     """The offsets that Connect has committed for a cluster's partitions, oldest first.
 
-    ``whole``: nothing was removed from the topic, so that a partition without a commit had none.
+    ``gone_ms``: until when commits were made that may have been removed from the topic. What can
+    have been copied only since then, and has no commit, had none.
     """
 
     cluster: ClusterAlias
-    whole: bool = True
+    gone_ms: int = -1
     by: dict[Partition, list[Commit]] = field(default_factory=dict)
     _names: dict[bytes, Partition | None] = field(default_factory=dict)
 
     def add(self, records: Iterable[LogRecord]) -> None:
-        """Take records of the offsets topic, in the order of each of its partitions."""
+        """Take what is left of one partition of the offsets topic.
+
+        What is missing was written before the record that comes after it. Behind the last one
+        nothing was removed: compaction keeps the newest record of a key.
+        """
+        expected = 0
         for record in records:
+            if record.offset != expected:
+                self.gone_ms = max(self.gone_ms, record.timestamp or _NOBODY_KNOWS)
+            expected = record.offset + 1
             part = self._partition(record.key or b"")
             if part is None:
                 continue
@@ -112,18 +122,20 @@ def since_ms(runs: Iterable[Run], epochs: Sequence[Epoch]) -> int:
 
 
 def resumes(
-    commits: Commits, part: Partition, kills_ms: Sequence[int]
+    commits: Commits, part: Partition, kills_ms: Sequence[int], new_ms: int = 0
 ) -> tuple[tuple[Resume, ...], bool]:
     """Return where a partition's copying went on after each kill, oldest first; and if that is all.
 
     It went on where the last commit before the kill stands; without any, at the beginning. A kill
-    of which that commit may be gone is left out.
+    of which that commit may be gone is left out. ``new_ms``: when nothing had been copied of the
+    partition yet; 0 where nobody knows.
     """
     found: list[Resume] = []
     known = commits.by.get(part, [])
+    none_gone = commits.gone_ms < new_ms
     for at_ms in kills_ms[-_MOST:]:
         before = [commit.at for commit in known if commit.at_ms <= at_ms]
-        at = before[-1] if before else 0 if commits.whole else None
+        at = before[-1] if before else 0 if none_gone else None
         if at is not None:
             found.append(Resume(at, at_ms))
     return tuple(found), len(found) == len(kills_ms)

@@ -1,5 +1,6 @@
 """What Connect's topics tell of MirrorMaker 2's kills, as its records are on a real cluster."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,9 +59,11 @@ def noted(at_ms: int, offset: Any, number: int = 0, cluster: str = "LEFT") -> Lo
     return LogRecord(at_ms, at_ms, key.encode(), f'{{"offset":{offset}}}'.encode())
 
 
-def commits(*records: LogRecord, whole: bool = True) -> Commits:
-    found = Commits("LEFT", whole)
-    found.add(records)
+def commits(*records: LogRecord, start: int = 0, gap: int = 0) -> Commits:
+    """Return what a log says that begins at ``start`` and lacks an offset before number ``gap``."""
+    found = Commits("LEFT")
+    offsets = [start + number + (0 < gap <= number) for number in range(len(records))]
+    found.add([replace(r, offset=offset) for r, offset in zip(records, offsets, strict=True)])
     return found
 
 
@@ -71,14 +74,32 @@ def test_it_goes_on_behind_the_last_offset_that_was_noted_before_the_kill() -> N
     assert found.by[Partition("T", 0)][-1].at == 400
 
 
+FROM_THE_BEGINNING = ((Resume(0, 15), Resume(100, 25)), True)
+ONE_IS_GONE = ((Resume(100, 25),), False)
+
+
 @pytest.mark.parametrize(
-    ("whole", "expected"),
-    [(True, ((Resume(0, 5), Resume(100, 15)), True)), (False, ((Resume(100, 15),), False))],
+    ("log", "new_ms", "expected"),
+    [
+        ({}, 0, FROM_THE_BEGINNING),
+        ({"start": 7}, 0, ONE_IS_GONE),
+        ({"gap": 1}, 0, ONE_IS_GONE),
+        ({"gap": 1}, 9, ONE_IS_GONE),  # removed was perhaps one that is new enough
+        ({"gap": 1}, 10, FROM_THE_BEGINNING),
+        ({"gap": 2}, 10, ONE_IS_GONE),
+        ({"start": 7, "gap": 1}, 10, FROM_THE_BEGINNING),
+    ],
 )
 def test_with_nothing_noted_it_begins_at_the_beginning_unless_that_was_removed(
-    whole: bool, expected: tuple[tuple[Resume, ...], bool]
+    log: dict[str, int], new_ms: int, expected: tuple[tuple[Resume, ...], bool]
 ) -> None:
-    assert resumes(commits(noted(10, 99), whole=whole), Partition("T", 0), (5, 15)) == expected
+    found = commits(noted(5, 7, 3), noted(9, 8, 3), noted(20, 99), **log)
+    assert resumes(found, Partition("T", 0), (15, 25), new_ms) == expected
+
+
+def test_what_is_missing_before_a_record_without_a_time_may_be_of_any() -> None:
+    found = commits(replace(noted(5, 7, 3), timestamp=None), noted(20, 99), start=1)
+    assert resumes(found, Partition("T", 0), (15, 25), 10) == ONE_IS_GONE
 
 
 @pytest.mark.parametrize(
