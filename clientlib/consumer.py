@@ -493,7 +493,7 @@ class FailoverConsumer(Consumer):
         if self._runtime is None:
             super().pause(partitions)
             return
-        self._live.pause((tp.topic, tp.partition) for tp in partitions)
+        self._live.assignment.pause((tp.topic, tp.partition) for tp in partitions)
         self._active().pause(self._read_now(partitions))
 
     def resume(self, partitions: list[TopicPartition]) -> None:
@@ -501,7 +501,7 @@ class FailoverConsumer(Consumer):
         if self._runtime is None:
             super().resume(partitions)
             return
-        self._live.resume((tp.topic, tp.partition) for tp in partitions)
+        self._live.assignment.resume((tp.topic, tp.partition) for tp in partitions)
         self._active().resume(self._read_now(partitions))
 
     def _read_now(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:

@@ -66,6 +66,10 @@ class MemberPort(Protocol):
         """Read on from another offset."""
         ...
 
+    def get_watermark_offsets(self, partition: Any, timeout: float) -> tuple[int, int]:
+        """Ask for the bounds of a log: its first offset, and the one after its last."""
+        ...
+
     def commit(self, *, offsets: list[Any], asynchronous: bool) -> Any:
         """Commit as the group's member: refused when the generation has passed."""
         ...

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, KafkaException, TopicPartition
 
 from clientlib.core.seat import (
     Align,
@@ -29,7 +29,9 @@ from clientlib.core.seat import (
 )
 from clientlib.core.session import Late, Session
 from clientlib.core.tracker import Span
+from clientlib.io.assignment import Assignment
 from clientlib.io.commits import Commits, PhysicalKey, Track, plain
+from clientlib.io.fetched import Fetched, ResetPolicy
 from clientlib.io.patience import Direct
 from clientlib.io.ports import (
     AlignDone,
@@ -51,7 +53,6 @@ from clientlib.protocol.clients import Seen
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Recovered
-from clientlib.protocol.skips import within
 from clientlib.protocol.state import Phase
 from clientlib.protocol.types import ClusterAlias, Partition
 
@@ -61,8 +62,7 @@ REPORT_S = 1.0
 IDLE_SLICE_S = 0.02
 BUSY_SLICE_S = 0.005
 AWAKE_S = 1.0
-_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling of the code
-_RESET = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - as above
+_END_S = 5.0
 
 _NOWHERE = ("", -1, Span("", "", 0, None))
 """Stands for the partition of the last record, which a lookup need not find again."""
@@ -98,26 +98,12 @@ class Callbacks:
     late: Callable[[Any, Message], bool] | None = None
 
 
-def _end_run(span: Span, into: list[Message], begun: int) -> None:
-    """A run of records of one partition has been taken: what they share is noted once."""
-    span.next = into[-1].offset() + 1
-    span.memory.extend(into[begun:])
-
-
 def _warn(key: SeatKey, found: Mapping[ClusterAlias, tuple[Recovered, int]] | None) -> None:
     for origin, (one, _) in (found or {}).items():
         if one.again:
             log.warning(
                 "%s: up to %d records of %s may come again (%s)", key, one.again, origin, one.by
             )
-
-
-class ResetPolicy(Protocol):
-    """Finds where to read on when a log does not have the wanted offset any more."""
-
-    def __call__(self, cluster: ClusterAlias, topic: str, partition: int, at: int) -> int | None:
-        """Return where to read on instead of ``at``; None when the application gets the error."""
-        ...
 
 
 class Runtime:
@@ -154,8 +140,19 @@ class Runtime:
             auto_store=options.auto_store,
         )
         self._busy, self._renew = (waiting or Direct()).busy, renew
+        self._fetched = Fetched(
+            self.tracks,
+            members,
+            partition_eof=options.partition_eof,
+            reset=reset,
+            wanted=self._wants,
+            drained=self._drained_now,
+        )
+        self.assignment = Assignment(
+            self.tracks, members, busy=self._busy, incremental=options.incremental
+        )
         self.seen = Seen()
-        self._jobs, self._watch, self._clock, self._reset = jobs, watch, clock, reset
+        self._jobs, self._watch, self._clock = jobs, watch, clock
         self._now, self._awake_until = clock.now, 0.0
         self._version = -1
         self._reading_under = self._last_word = 0
@@ -164,15 +161,10 @@ class Runtime:
         self._fresh = False
         self._active: ClusterAlias | None = None
         self._drained: list[Partition] = []
-        self._assigned: dict[ClusterAlias, dict[PhysicalKey, Span]] = {a: {} for a in members}
         self.away: set[ClusterAlias] = set()
         """Where the member's session has ended and it is not back in the group yet."""
         self.deaf: dict[ClusterAlias, MemberPort] = {}
         """Members that do not hear their cluster any more; another thread says so."""
-        self._behind: set[ClusterAlias] = set()
-        """Where what the member reads is not yet what the application has been given."""
-        self._paused: set[PhysicalKey] = set()
-        self._asked: dict[PhysicalKey, int] = {}
         self._raised: Exception | None = None
         self._unreturned: list[Message] = []
         self._next_commit = clock.now() + options.auto_commit_interval_s
@@ -208,7 +200,7 @@ class Runtime:
                     self._near = (message.topic(), message.partition(), track.span)
                     return message
             if message is not None:
-                taken = self._take(message)
+                taken = self._fetched.take(message)
                 if taken is not None:
                     return taken
         return self._poll_slowly(timeout)
@@ -227,7 +219,7 @@ class Runtime:
                 if message is not None and self._overslept(asked):
                     self._put_back(member, [message])
                 elif message is not None:
-                    taken = self._take(message)
+                    taken = self._fetched.take(message)
                     if taken is not None:
                         return taken
             if self._clock.now() >= deadline:
@@ -259,7 +251,7 @@ class Runtime:
                 if self._overslept(asked):
                     self._put_back(member, batch)
                     batch = []
-                self._take_all(batch, result)
+                self._fetched.take_all(batch, result)
                 if not batch:
                     self.attention = True
             if self._clock.now() >= deadline:
@@ -318,8 +310,7 @@ class Runtime:
             self._run(self._on_done(done, now))
         for cluster in tuple(self.deaf):
             self._replace(cluster)
-        for cluster in tuple(self._behind):
-            self._apply_assignment(cluster)
+        self.assignment.catch_up()
         if self._drained:
             noted, self._drained = set(self._drained), []
             tracks = tuple(self.tracks.values())  # a seek since then takes a drained span back
@@ -425,107 +416,14 @@ class Runtime:
             if alias != self._active and not self._busy(alias):
                 member.poll(0)
 
-    # -- records ---------------------------------------------------------------------------
-
-    def _take(self, message: Message) -> Message | None:
-        """Return the record if it is the application's to have now; note what it shows."""
-        if message.error() is not None:
-            return self._take_event(message)
-        key = (message.topic(), message.partition())
-        track = self.tracks.get(key)
-        if track is None:
-            return None
-        span, offset = track.span, message.offset()
-        if span.end is not None and offset >= span.end:
-            self._drain(track, key)
-            return None
-        goes_on = span.past(offset)
-        if goes_on != offset:
-            span.next = max(span.next, goes_on)
-            if span.end is not None and span.next >= span.end:
-                self._drain(track, key)
-            return None
-        span.next = span.past(offset + 1)
-        if self._unwanted(span, message):
-            if span.end is not None and span.next >= span.end:
-                self._drain(track, key)
-            return None
-        span.memory.append(message)
-        if span.end is not None and span.next >= span.end:
-            self._drain(track, key)
-        return message
-
-    def _unwanted(self, span: Span, message: Message) -> bool:
-        """Say whether the application has had the record already, or does not want a late one."""
-        if span.filter is not None and span.filter.drops(message):
-            return True
+    def _wants(self, message: Message) -> bool:
+        """Ask the application whether it wants a late record."""
         ask = self.callbacks.late
-        late = ask is not None and within(span.late, message.offset())
-        return late and ask is not None and not ask(self.callbacks.facade, message)
+        return ask is None or ask(self.callbacks.facade, message)
 
-    def _take_all(self, batch: Iterable[Message], into: list[Message]) -> None:
-        """Take a batch; it comes in runs of one partition, so what a run shares is found once."""
-        topic, number, begun = "", -1, 0
-        span: Span | None = None
-        for message in batch:
-            if message.error() is None:
-                if message.partition() == number and message.topic() == topic:
-                    into.append(message)
-                    continue
-                if span is not None:
-                    _end_run(span, into, begun)
-                track = self.tracks.get((message.topic(), message.partition()))
-                if track is not None and track.span.plain:
-                    topic, number, span = message.topic(), message.partition(), track.span
-                    begun = len(into)
-                    into.append(message)
-                    continue
-            elif span is not None:
-                _end_run(span, into, begun)
-            topic, number, span = "", -1, None
-            taken = self._take(message)
-            if taken is not None:
-                into.append(taken)
-        if span is not None:
-            _end_run(span, into, begun)
-
-    def _take_event(self, message: Message) -> Message | None:
-        code, key = message.error().code(), (message.topic(), message.partition())
-        track = self.tracks.get(key)
-        if code == _EOF:
-            if track is None:
-                return None
-            if track.span.end is not None and message.offset() >= track.span.end:
-                self._drain(track, key)
-                return None
-            return message if self.options.partition_eof else None
-        if code == _RESET and track is not None:
-            return self._out_of_range(message, track, key)
-        named = message.topic() is not None and (message.partition() or 0) >= 0
-        return None if named and track is None else message
-
-    def _out_of_range(self, message: Message, track: Track, key: PhysicalKey) -> Message | None:
-        """Retention has passed the position: read on by ``auto.offset.reset``, and say so."""
-        offset = self._reset(track.cluster, *key, track.span.next)
-        if offset is None:
-            return message
-        log.warning(
-            "%s [%d] on %s does not have offset %d any more; reading on from %d",
-            *key, track.cluster, track.span.next, offset,
-        )  # fmt: skip
-        track.span.seek(offset)
-        if track.span.end is not None and offset >= track.span.end:
-            self._drain(track, key)
-        else:
-            self.members[track.cluster].seek(TopicPartition(*key, offset))
-        return None
-
-    def _drain(self, track: Track, key: PhysicalKey) -> None:
-        if not track.span.drained:
-            track.span.drained = True
-            log.debug("%s [%d] on %s is drained at %s", *key, track.cluster, track.span.end)
-            self._drained.append(track.seat.key.partition)
-            self.attention = True
+    def _drained_now(self, track: Track) -> None:
+        self._drained.append(track.seat.key.partition)
+        self.attention = True
 
     # -- commands --------------------------------------------------------------------------
 
@@ -536,7 +434,7 @@ class Runtime:
         while queue:
             queue.extend(self._perform(queue.popleft()))
         for cluster in self.members:
-            self._apply_assignment(cluster)
+            self.assignment.apply(cluster)
 
     def _perform(self, command: Command) -> list[Command]:
         match command:
@@ -598,9 +496,18 @@ class Runtime:
             track = self.tracks.get(key)
             if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
                 continue
-            self.sought(track, wanted.offset)
-            if wanted.offset < 0:
-                self._asked[key] = wanted.offset
+            offset = self._end(track, wanted) if wanted.offset == OFFSET_END else wanted.offset
+            self.sought(track, offset)
+            if offset < 0:
+                self.assignment.begin_at(key, offset, track.span)
+
+    def _end(self, track: Track, part: TopicPartition) -> int:
+        """Return where a log ends now: what is written later is not to be passed over."""
+        try:
+            return self.members[track.cluster].get_watermark_offsets(part, _END_S)[1]
+        except KafkaException as error:
+            log.warning("%s [%d]: its end is not known: %s", part.topic, part.partition, error)
+            return OFFSET_END
 
     def _stop(self, spans: Mapping[Partition, Span], *, lost: bool) -> None:
         """Take physical partitions from the application, and commit what it stored."""
@@ -617,8 +524,7 @@ class Runtime:
         for key in keys:
             self.tracks.pop(key, None)
             self._near = _NOWHERE
-            self._paused.discard(key)
-            self._asked.pop(key, None)
+            self.assignment.forget(key)
 
     def _take_back(self, keys: Iterable[PhysicalKey]) -> None:
         """Records of a batch that the application never got do not count as delivered."""
@@ -632,38 +538,6 @@ class Runtime:
             m for m in self._unreturned if (m.topic(), m.partition()) not in gone
         ]
 
-    def _apply_assignment(self, cluster: ClusterAlias) -> None:
-        """Make the member read exactly what the application has been given."""
-        if self._busy(cluster):
-            self._behind.add(cluster)  # nobody can use its handle now, nor poll what it reads
-            return
-        self._behind.discard(cluster)
-        wanted = {key: t.span for key, t in self.tracks.items() if t.cluster == cluster}
-        before = self._assigned[cluster]
-        removed = [key for key, span in before.items() if wanted.get(key) is not span]
-        added = [key for key, span in wanted.items() if before.get(key) is not span]
-        if not removed and not added:
-            return
-        member = self.members[cluster]
-        self._assigned[cluster] = wanted
-        if self.options.incremental:
-            if removed:
-                member.incremental_unassign([TopicPartition(*key) for key in removed])
-            if added:
-                member.incremental_assign([self._begin(key, wanted[key]) for key in added])
-        else:
-            member.assign([self._begin(key, span) for key, span in wanted.items()])
-            paused = [TopicPartition(*key) for key in self._paused if key in wanted]
-            if paused:
-                member.pause(paused)
-        # librdkafka remembers the pause of a partition that it was assigned long ago
-        going = [TopicPartition(*key) for key in added if key not in self._paused]
-        if going:
-            member.resume(going)
-
-    def _begin(self, key: PhysicalKey, span: Span) -> TopicPartition:
-        return TopicPartition(*key, self._asked.pop(key, span.next))
-
     # -- the groups ------------------------------------------------------------------------
 
     def on_owned(self, cluster: ClusterAlias, partitions: Iterable[TopicPartition]) -> None:
@@ -673,7 +547,8 @@ class Runtime:
         self.away.discard(cluster)
         with self.called_by(cluster):
             self._give_up_held(cluster, owned)
-            self._own(cluster, owned)
+            self.assignment.hold(cluster)
+            self._run(self.session.on_owned(cluster, owned, self._clock.now()))
         self.attention = True
 
     def _give_up_held(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
@@ -691,15 +566,6 @@ class Runtime:
             self._give_up(cluster, stays, lost=False)
             self._give_up(cluster, goes, lost=True)
 
-    def _own(self, cluster: ClusterAlias, owned: list[Partition]) -> None:
-        member = self.members[cluster]
-        if self.options.incremental:
-            member.incremental_assign([])
-        else:
-            member.assign([])
-            self._assigned[cluster] = {}
-        self._run(self.session.on_owned(cluster, owned, self._clock.now()))
-
     def on_disowned(
         self, cluster: ClusterAlias, partitions: Iterable[TopicPartition], *, lost: bool
     ) -> None:
@@ -709,7 +575,8 @@ class Runtime:
         if lost and self.options.classic:
             self.away.add(cluster)
         with self.called_by(cluster):
-            self._disown(cluster, gone, lost=lost)
+            self._give_up(cluster, gone, lost=lost)
+            self.assignment.give_back(cluster)
         self.attention = True
 
     def _give_up(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
@@ -734,22 +601,8 @@ class Runtime:
         if self.options.classic:
             self.away.add(cluster)
         self._give_up(cluster, held, lost=True)
-        self._assigned[cluster] = {}
-        self._behind.discard(cluster)
+        self.assignment.lost(cluster)
         self._renew(cluster)
-
-    def _disown(self, cluster: ClusterAlias, gone: list[Partition], *, lost: bool) -> None:
-        self._give_up(cluster, gone, lost=lost)
-        member = self.members[cluster]
-        if self.options.incremental:
-            wanted = {key for key, track in self.tracks.items() if track.cluster == cluster}
-            removed = [key for key in self._assigned[cluster] if key not in wanted]
-            for key in removed:
-                del self._assigned[cluster][key]
-            member.incremental_unassign([TopicPartition(*key) for key in removed])
-        else:
-            self._assigned[cluster] = {}
-            member.unassign()
 
     # -- commits ---------------------------------------------------------------------------
 
@@ -788,16 +641,6 @@ class Runtime:
     def in_callback(self) -> bool:
         """Say whether this thread is in a callback of a member."""
         return self._commits.thread.inside is not None
-
-    # -- what the application asks of partitions ----------------------------------------------
-
-    def pause(self, keys: Iterable[PhysicalKey]) -> None:
-        """Stop delivering some partitions; survives our own reassignments."""
-        self._paused.update(keys)
-
-    def resume(self, keys: Iterable[PhysicalKey]) -> None:
-        """Deliver some partitions again."""
-        self._paused.difference_update(keys)
 
     def leave(self) -> None:
         """Finish before closing: revoke everything, commit as at any revoke, own nothing."""

@@ -216,7 +216,7 @@ def test_what_is_committed_meanwhile_without_waiting_is_sent_afterwards() -> Non
 
 def test_what_could_not_be_assigned_meanwhile_is_assigned_afterwards() -> None:
     runtime, handle, waiting = _reading()
-    runtime._apply_assignment("LEFT")
+    runtime.assignment.apply("LEFT")
     assert handle.done == []
     waiting.active = False
     runtime.turn()
@@ -227,10 +227,10 @@ def test_what_was_paused_when_a_cluster_was_left_is_read_when_it_is_active_again
     """librdkafka keeps the pause; `resume` was asked of the other cluster meanwhile."""
     runtime, handle, waiting = _reading()
     waiting.active = False
-    runtime.pause([("T", 0)])
-    runtime._apply_assignment("LEFT")
+    runtime.assignment.pause([("T", 0)])
+    runtime.assignment.apply("LEFT")
     assert handle.done == ["assigns ['T']", "pauses ['T']"]
-    runtime.resume([("T", 0)])
-    runtime._assigned["LEFT"] = {}
-    runtime._apply_assignment("LEFT")
+    runtime.assignment.resume([("T", 0)])
+    runtime.assignment.lost("LEFT")
+    runtime.assignment.apply("LEFT")
     assert handle.done[2:] == ["assigns ['T']", "goes on with ['T']"]

@@ -83,7 +83,7 @@ def test_what_a_deaf_member_owned_is_lost_before_another_takes_its_place() -> No
     runtime, done = reading(0)
     runtime.callbacks.on_lost = lambda _, tps: done.append(f"loses {[tp.partition for tp in tps]}")
     runtime._renew = lambda cluster: done.append(f"another on {cluster}")
-    runtime._apply_assignment("LEFT")
+    runtime.assignment.apply("LEFT")
     runtime.deaf["LEFT"] = runtime.members["LEFT"]
     runtime.turn()
     assert done == ["assigns 1", "goes on", "loses [0]", "another on LEFT"]
@@ -97,7 +97,7 @@ def test_the_new_member_reads_what_it_is_given() -> None:
     clock, done = ManualClock(), list[str]()
     members: dict[str, Any] = {alias: Group(clock, done) for alias in NAMING.aliases}
     runtime = reading_from(members, clock, 0)
-    runtime._apply_assignment("LEFT")
+    runtime.assignment.apply("LEFT")
     runtime._renew = lambda cluster: members.update({cluster: Group(clock, done)})
     old = runtime.deaf["LEFT"] = members["LEFT"]
     runtime.turn()
