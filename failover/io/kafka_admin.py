@@ -227,7 +227,7 @@ class ClusterAdmin:
         asked = list(partitions)
         topics = {p.topic for p in asked}
         known = self._looked_up(topics)
-        errors = {topic: self._error_of(topic) for topic in topics if topic not in known}
+        errors = self._errors_of(topic for topic in topics if topic not in known)
         missing: Offsets = {p: _failed(errors[p.topic]) for p in asked if p.topic in errors}
         wanted = {TopicPartition(p.topic, p.number): spec for p in asked if p.topic in known}
         if not wanted:
@@ -265,14 +265,21 @@ class ClusterAdmin:
         topics = {name: len(one.partitions) for name, one in found.topics.items() if not one.error}
         return Listing(str(found.cluster_id), topics)
 
-    def _error_of(self, topic: str) -> KafkaException:
-        """Return what a cluster says of a topic that it does not list: it may be hidden."""
-        try:
-            found = self._admin.list_topics(topic, timeout=self.timeout_s).topics.get(topic)
-        except KafkaException as error:
-            return error
-        missing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {topic} is not there yet")
-        return KafkaException((found and found.error) or missing)
+    def _errors_of(self, topics: Iterable[str]) -> dict[str, KafkaException]:
+        """Return what a cluster says of topics that it does not list: they may be hidden.
+
+        When it does not answer for one it is not asked for the others.
+        """
+        left, errors = sorted(topics), dict[str, KafkaException]()
+        while left:
+            topic = left[-1]
+            try:
+                found = self._admin.list_topics(topic, timeout=self.timeout_s).topics.get(topic)
+            except KafkaException as error:
+                return {**errors, **dict.fromkeys(left, error)}
+            missing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"{topic} is not there yet")
+            errors[left.pop()] = KafkaException((found and found.error) or missing)
+        return errors
 
     def resolve_offsets(self, futures: Offsets) -> dict[Partition, tuple[Offset, int]]:
         """Return (offset, timestamp in ms or -1) by partition."""

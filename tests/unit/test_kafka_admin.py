@@ -219,3 +219,22 @@ def test_a_cluster_that_answers_lives_though_it_names_no_broker(
     client.brokers, client.error = brokers, error
     settings = SimpleNamespace(cluster=lambda alias: Cluster(alias, {"bootstrap.servers": "l"}))
     assert KafkaSwitchAdmin(settings).probe("LEFT", 1.0)() == alive  # type: ignore[arg-type]  # all it needs
+
+
+def test_who_does_not_answer_for_one_unlisted_topic_is_not_asked_for_the_others(
+    admin: ClusterAdmin, client: Client
+) -> None:
+    client.hidden = {"X": KafkaError.TOPIC_AUTHORIZATION_FAILED}
+    parts = [Partition(topic, 0) for topic in ("V", "W", "X")]
+
+    def die(topic: str = "", *, timeout: float) -> Any:
+        if topic == "W":
+            client.error = KafkaError._TIMED_OUT
+        return Client.list_topics(client, topic, timeout=timeout)
+
+    client.list_topics = die  # type: ignore[method-assign]
+    found = {p.topic: f.exception() for p, f in admin.ends(parts).items()}
+    codes = {topic: error.args[0].code() for topic, error in found.items()}  # type: ignore[union-attr]
+    assert codes["X"] == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert codes["V"] == codes["W"] == KafkaError._TIMED_OUT
+    assert [topic for what, topic in client.asked if what == "topics"] == ["", "X", "W"]
