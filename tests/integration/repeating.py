@@ -88,7 +88,7 @@ def kill_between_flushes(
     """Kill it when it has sent for so long what it will send again, and ``start`` it anew."""
     flushes = Flushes(app.lab, source, target, app.topic)
     wait_until(
-        lambda: len(flushes.noted()) == app.partitions, timeout_s=30, what="it does not flush"
+        lambda: len(flushes.noted()) == app.partitions, timeout_s=90, what="it does not flush"
     )
     work_on(seconds)
     app.lab.kill("mm2")
@@ -99,7 +99,7 @@ def kill_between_flushes(
 def wait_repeated(app: Application, alias: str, topic: str) -> None:
     wait_until(
         lambda: Log(app.lab, alias, topic, "read_uncommitted").repeated > 100,
-        timeout_s=30,
+        timeout_s=90,
         what=f"{topic} on {alias} repeats nothing",
     )
 

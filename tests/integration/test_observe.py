@@ -180,13 +180,13 @@ def test_a_question_about_groups_that_timed_out_ends_nobody_when_its_cluster_is_
         return asking.stdout.readline().strip()
 
     try:
-        wait_until(lambda: answer() == "20", timeout_s=30, what="no group is described")
+        wait_until(lambda: answer() == "20", timeout_s=90, what="no group is described")
         lab.kill("LEFT")
         try:
             assert {answer() for _ in range(4)} <= {"TimedOutError", "ClusterUnreachableError"}
         finally:
             lab.start("LEFT")
-        wait_until(lambda: answer() == "20", timeout_s=30, what="it asks in vain")
+        wait_until(lambda: answer() == "20", timeout_s=90, what="it asks in vain")
         assert [answer() for _ in range(20)] == ["20"] * 20
     finally:
         asking.communicate(timeout=30)

@@ -18,7 +18,7 @@ def recreate(app: Application, records: int) -> None:
         future.result(20)
     wait_until(
         lambda: app.topic not in app.admins["LEFT"].list_topics(timeout=5).topics,
-        timeout_s=30,
+        timeout_s=90,
         what="the topic is not gone",
     )
     app.create_topic("LEFT", app.topic)

@@ -282,7 +282,7 @@ def test_ctrl_c_undoes_before_the_intent_and_completes_after_it(
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
-    wait_until(condition, timeout_s=20, what=what)
+    wait_until(condition, timeout_s=90, what=what)
 
 
 def test_the_mark_goes_with_the_run(settings: Settings) -> None:

@@ -65,7 +65,7 @@ def test_consumers_are_killed_together_with_left_and_others_start_afresh(app: Ap
             victim.signal(signal.SIGKILL)
         switched(app.emergency("RIGHT"))
         app.consume(2, commit="batch")
-        app.wait_caught_up(60)
+        app.wait_caught_up(120)
     finally:
         app.lab.start("LEFT")
     verdict = app.finish(strict=False)
@@ -165,7 +165,7 @@ def test_an_application_starts_for_the_first_time_while_left_is_dead(app: Applic
     try:
         switched(app.emergency("RIGHT"))
         app.consume(2, group="new", commit="batch")
-        app.wait_caught_up(60)
+        app.wait_caught_up(120)
         with connect(app.settings) as orchestrator:
             state = merge(orchestrator.ports.store.views(["RIGHT"]).values()).state
         assert state is not None
@@ -219,7 +219,7 @@ def test_left_dies_while_a_member_gives_its_partitions_back(app: Application) ->
         app.consume(1, commit="rare")  # it gets some of them
         assert died.wait(60)
         switched(app.emergency("RIGHT"))
-        app.wait_caught_up(60)
+        app.wait_caught_up(120)
     finally:
         app.lab.start("LEFT")
     verdict = app.finish()

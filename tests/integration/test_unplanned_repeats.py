@@ -40,7 +40,7 @@ def test_an_unplanned_switch_skips_what_a_killed_mirrormaker_has_sent_again(
         assert result.measured["repeats_skipped"] == found, result
         assert not result.warnings, result
         lagging[0].delay = 0.0
-        app.wait_caught_up(60)  # over what was repeated
+        app.wait_caught_up(120)  # over what was repeated
     finally:
         app.lab.start("LEFT")
     switched(app.switch("LEFT", retry_s=120))
@@ -95,7 +95,7 @@ def test_left_is_lost_while_mirrormaker_sends_again(app: Application) -> None:
         assert unfinished(app) > 0, result
         assert not result.warnings, result
         lagging[0].delay = 0.0
-        app.wait_caught_up(60)  # over what was repeated
+        app.wait_caught_up(120)  # over what was repeated
     finally:
         app.lab.start("LEFT")
         app.lab.override_mm2({})

@@ -43,7 +43,7 @@ def wait_flowing(app: Application, what: str) -> None:
         lambda: (
             app.producers[0].acked > acked + 20 and sum(c.count for c in app.consumers) > got + 20
         ),
-        timeout_s=30,
+        timeout_s=90,
         what=what,
     )
     app.wait_settled()
@@ -143,7 +143,7 @@ def test_a_switch_without_mm2_is_rolled_back_and_the_preflight_names_what_is_mis
         assert "| copy | undone |" in runbooks.report()
         wait_until(
             lambda: "flow-silent" in told(app, f"preflight --to {to}")["blocking"],
-            timeout_s=30,
+            timeout_s=90,
             what="the flow is not called silent",
         )
         for refused in (

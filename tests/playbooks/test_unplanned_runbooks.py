@@ -34,7 +34,7 @@ def test_emergency_refuses_while_the_old_side_lives_tells_what_may_be_lost_and_s
         acked = app.producers[0].acked
         wait_until(
             lambda: app.producers[0].acked > acked + 20,
-            timeout_s=30,
+            timeout_s=90,
             what="writes stay closed",
         )
     finally:
