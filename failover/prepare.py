@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import View, merge_ledger
 from clientlib.protocol.types import ClusterAlias, Partition
@@ -14,7 +15,7 @@ from failover.core import publish
 from failover.core.machine import Diverged, Event, Growth, Owed, Pending, Prepared, Run, joined
 from failover.core.plan import Creation, creations, logical_topics
 from failover.io.ports import NewTopic, Ports
-from failover.returned import Comparison, outgrown
+from failover.returned import Comparison, outgrown, written_again
 
 
 class Preparation:
@@ -25,6 +26,8 @@ class Preparation:
         self._scope = settings.scope(scope)
         self._naming = naming
         self._ports = ports
+        self._judged: tuple[Manifest, ...] = ()
+        """By what stood in these the late records of the run's target were judged last."""
 
     def look(self, run: Run, known: View, reachable: Iterable[ClusterAlias]) -> Event:
         """Create what is missing on the reachable clusters, and align what can be aligned."""
@@ -35,6 +38,7 @@ class Preparation:
         if missing:
             self.create(missing)
             return Pending(tuple(f"topic {c.topic} on {c.alias}" for c in missing))
+        self._judged = ()  # what was found by an earlier look is not in the run
         owed: dict[str, tuple[ClosedEpoch, ...]] = {}
         for topic, count in topics.items():
             rows = known.ledger.get(topic, {})
@@ -51,18 +55,28 @@ class Preparation:
         """Return rows of the target's last epoch behind whose known tail something has come since.
 
         What was on its way to it when it was given up, or what a client wrote there that had not
-        heard of it. It is looked at again until the target opens. Nobody can be asked what was
-        written again when the source is lost in turn.
+        heard of it. And rows of which something has been written again since. It is looked at again
+        until the target opens. Nobody can be asked what was written again when the source is lost
+        in turn.
         """
         if run.request.emergency:
             return {}
         ledger = with_owed(known, run).ledger
         counter, grown = outgrown(self._ports.admin, run.base, run.topics, ledger, run.target)
+        manifests = self._manifests(run.source) if counter else ()
+        again = written_again(manifests, ledger, counter) if manifests != self._judged else ()
         compare = Comparison(self._naming, self._ports, run.base, run.source)
-        return {
+        found = {
             topic: (compare.topic(topic, run.topics[topic], ledger[topic], counter).row,)
-            for topic in sorted(grown)
+            for topic in sorted(grown.union(again) & run.topics.keys())
         }
+        self._judged = manifests
+        return found
+
+    def _manifests(self, alias: ClusterAlias) -> tuple[Manifest, ...]:
+        if not self._ports.store.clients([alias]):
+            return self._judged  # it cannot be read, and the run will hear of that elsewhere
+        return tuple(self._ports.store.manifests(alias))
 
     def _absent(
         self, run: Run, topic: str, listed: Mapping[ClusterAlias, Mapping[str, int]]

@@ -93,6 +93,23 @@ def outgrown(
     return counter, frozenset(part.topic for part, end in known.items() if now[part] > end)
 
 
+def written_again(
+    manifests: Iterable[Manifest], rows: Mapping[str, Mapping[int, ClosedEpoch]], counter: int
+) -> frozenset[str]:
+    """Return the topics of which something late in this epoch may have been written again since.
+
+    Whoever could not be reached when the cluster was taken in comes back with what it kept.
+    """
+    told = [one.ranges for one in manifests if one.epoch == counter + 1]
+    return frozenset(
+        topic
+        for topic, by in rows.items()
+        if counter in by
+        for number in by[counter].late.get(by[counter].epoch.cluster, {})
+        if any(number in ranges.get(topic, {}) for ranges in told)
+    )
+
+
 def _gave_up(state: State, epoch: Epoch, after: Epoch) -> bool:
     return after.counter in state.unplanned and epoch.cluster != after.cluster
 

@@ -1,13 +1,15 @@
 """What an application chooses, on real clusters: what becomes of late records, and identity."""
 
 import random
+import signal
 import threading
 import time
 from collections import Counter
 from typing import Any
 
+import pytest
 from application import Application
-from disaster import give_up_left, leave_a_tail, switched, work_on
+from disaster import give_up_left, leave_a_tail, rejoin, switched, work_on
 
 from clientlib import FailoverConsumer, FailoverProducer
 from failover.checkers import Expected
@@ -48,6 +50,40 @@ def test_late_records_are_delivered_held_back_or_asked_about_as_each_group_wants
     got = app.journal.got
     assert not got[app.group("held")] & held
     assert not got[app.group("asked")] & odd
+
+
+@pytest.mark.parametrize("until", ["rejoin", "failback"])
+def test_a_producer_that_slept_until_left_was_taken_in_writes_again_what_was_late(
+    app: Application, until: str
+) -> None:
+    """When `rejoin` looked, nobody could know that it would: each of its records came twice."""
+    app.produce(1, rate=200)
+    app.consume(1, commit="batch")
+    sender = app.produce_apart(rate=300)
+    wait_until(lambda: sender.acknowledged() > 300, timeout_s=60, what="the sender is not heard")
+    app.wait_flowing()
+    app.lab.pause("mm2")  # so that there is a tail for certain
+    work_on(0.5)
+    app.lab.kill("LEFT")
+    sender.signal(signal.SIGSTOP)
+    try:
+        app.lab.resume_process("mm2")
+        switched(app.emergency("RIGHT"))
+        app.consume(1, group="new", commit="batch")  # to which all that was not copied is new
+        app.lab.start("LEFT")
+        back = rejoin(app)
+        assert back.measured["late"] > 0, back
+        if until == "failback":
+            switched(app.switch("LEFT", retry_s=120))
+    finally:
+        app.lab.start("LEFT")
+        sender.signal(signal.SIGCONT)
+    heard = sender.acknowledged()
+    wait_until(lambda: sender.acknowledged() > heard + 300, timeout_s=90, what="it stays asleep")
+    if until == "rejoin":
+        switched(app.switch("LEFT", retry_s=120))
+    verdict = app.finish()
+    assert verdict.ok, verdict.to_json()
 
 
 class Bursts(threading.Thread):

@@ -14,7 +14,7 @@ from clientlib.protocol.replay import Manifest, header
 from clientlib.protocol.state import State, merge_ledger
 from clientlib.protocol.types import Epoch, Partition
 from failover.io.ports import Records, Window
-from failover.returned import Compared, Comparison, outgrown
+from failover.returned import Compared, Comparison, outgrown, written_again
 
 Logs = Mapping[tuple[str, str], list[LogRecord | None]]
 STATE = State("default", (Epoch(1, "LEFT"), Epoch(2, "RIGHT")), 0, unplanned=(2,))
@@ -140,6 +140,26 @@ def test_a_record_that_comes_through_after_the_comparison_is_looked_at_too() -> 
     assert grown() == (1, frozenset({"T"}))
     last = comparison.topic("T", 1, rows, 1).row
     assert (last.skip, last.late) == ({"LEFT": {0: ((1, 2),)}}, {"LEFT": {0: ((2, 3),)}})
+
+
+def test_what_was_late_is_judged_again_when_its_producer_comes_back_and_writes_it_again() -> None:
+    """It slept, or was cut off, until the cluster had been taken in: its records came twice."""
+    home = [record(n, n) for n in range(3)]
+    again: list[LogRecord | None] = []
+    logs: Logs = {("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): again}
+    manifests: list[Manifest] = []
+    ports = Ports(logs, manifests)
+    rows = {1: compared(ports, 1).row}
+    assert rows[1].late == {"LEFT": {0: ((1, 3),)}}
+    assert written_again(manifests, {"T": rows}, 1) == frozenset()
+    again.append(record(2, 0, 1000, header(1, "LEFT", 2)))
+    manifests += [Manifest("p", 2, {"T": {0: (0, 1)}}), Manifest("q", 2, {"U": {0: (0, 1)}})]
+    assert written_again(manifests, {"T": rows}, 1) == {"T"}
+    assert written_again(manifests[1:], {"T": rows}, 1) == frozenset()
+    assert written_again([Manifest("p", 2, {"T": {1: (0, 1)}})], {"T": rows}, 1) == frozenset()
+    assert written_again([Manifest("p", 3, {"T": {0: (0, 1)}})], {"T": rows}, 1) == frozenset()
+    found = Comparison(NAMING, ports, STATE, "RIGHT").topic("T", 1, rows, 1)  # type: ignore[arg-type]  # as above
+    assert (found.late, found.replayed, found.row.skip) == (1, 1, {"LEFT": {0: ((2, 3),)}})
 
 
 def test_a_cluster_that_was_left_in_a_planned_switch_has_no_tail() -> None:
