@@ -293,6 +293,11 @@ class FailoverProducer(Producer):
             return "plain"
         return "closed" if self._intake.closed else self._agent.session.stage.value
 
+    @property
+    def active(self) -> str | None:
+        """The alias of the cluster that is written to; None for a plain or a waiting producer."""
+        return None if self._plain else self._intake.target or None
+
     # -- the rest goes to the active cluster ---------------------------------------------------
 
     def _active(self) -> Producer:

@@ -218,7 +218,8 @@ class Orchestrator:
         """
         self.settings.cluster(cluster)
         request = SwitchRequest(scope=self.scope.name, to=cluster, timeout_s=wait_s)
-        return Rejoining(self.scope, self.naming, self.ports).run(request)
+        aliases = self.settings.aliases
+        return Rejoining(aliases, self.scope, self.naming, self.ports).run(request)
 
     def start(self, command: Command, request: SwitchRequest) -> Execution:
         """Return a command as turns, not begun yet."""

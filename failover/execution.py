@@ -89,6 +89,8 @@ class Execution:
         self._considered_since = 0
         self._failed: dict[ClusterAlias, str] = {}
         self._ended: set[str] = set()
+        self._completed: Run | None = None
+        """The run that was found unfinished, and that this command has completed."""
         self._views: Mapping[ClusterAlias, View] = {}
         self._tried: set[RunPhase] = set()
         self._presumed = ""
@@ -241,7 +243,8 @@ class Execution:
         moved = [mark for alias, mark in now.items() if mark != self._marks.get(alias)]
         if moved:
             message = f"run {moved[0].run} is at work on scope {self._request.scope}"
-            self._finish(self._refusal("locked", ExitCode.LOCKED, message))
+            remedy = "wait until it has ended, then look at `failover status`"
+            self._finish(self._refusal("locked", ExitCode.LOCKED, message, remedy=remedy))
         elif not now or self._ports.clock.now_ms() - self._marks_since > _MARK_LIVES_MS:
             self._stage = self._lock
         self.pause_s = _MARK_PAUSE_S
@@ -320,7 +323,8 @@ class Execution:
         named = self._wanted
         if named and (old is None or old.id != named):
             message = f"run {named} is not unfinished"
-            self._finish(self._refusal("refused", ExitCode.REFUSED, message))
+            remedy = f"`failover resume` takes up {old.id}" if old is not None else ""
+            self._finish(self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy))
         elif old is not None:
             self._settle(old, merged)
         elif self._command != "switch":
@@ -560,6 +564,8 @@ class Execution:
         other = run.id != self._request.run
         again = run.id in self._ended  # its end could not be written: somebody must look
         self._ended.add(run.id)
+        if other and run.phase is RunPhase.DONE:
+            self._completed = run
         if other and run.finished and self._command == "switch" and not self._stop and not again:
             self._stage = self._decide
             return
@@ -572,7 +578,7 @@ class Execution:
 
     def _too_late(self, run: Run) -> RunResult:
         message = f"run {run.id} is past the point of no return: {run.target} is active"
-        return self._refusal("refused", ExitCode.REFUSED, message)
+        return self._refusal("refused", ExitCode.REFUSED, message, remedy="failover resume")
 
     def _finish(self, result: RunResult) -> None:
         if self._presumed and not result.changed:
@@ -586,26 +592,51 @@ class Execution:
     def _unfit(self, merged: View) -> RunResult | None:
         """Return why the request cannot be served by this state, or that it is served already."""
         if merged.state is None:
-            seen = ", ".join(self._views) or "no cluster"
-            return self._refusal(
-                *(("refused", ExitCode.REFUSED) if self._views else _UNREACHABLE),
-                f"scope {self._request.scope} has no state on any reachable cluster ({seen})",
-                remedy="run `failover init --active ALIAS` first",
-            )
+            return self._without_state()
         old = journal.unfinished(merged, self._request.scope)
+        unexpected = self._unexpected(merged.state, old)
+        if unexpected is not None:
+            return unexpected
         if self._command == "abort" and old is not None and publish.shows_commit(old, merged):
             return self._too_late(old)
         if old is not None or self._command != "switch":
             return None
         return self._unfit_switch(merged)
 
+    def _without_state(self) -> RunResult:
+        """Tell a scope that nobody has initialised from one of which nobody can be asked."""
+        scope, asked = self._request.scope, self._asked() or self._context.settings.aliases
+        silent = ", ".join(alias for alias in asked if alias not in self._views)
+        seen = ", ".join(self._views)
+        if not seen:
+            message = f"{silent} cannot be reached from here: which cluster is active is not known"
+            remedy = "look at this machine's way there; `failover status` shows what each one says"
+            return self._refusal(*_UNREACHABLE, message, remedy=remedy)
+        message = f"scope {scope} has no state on {seen}"
+        if silent:
+            message = f"{message}, and {silent} cannot be reached"
+            return self._refusal(*_UNREACHABLE, message, remedy=f"make {silent} reachable")
+        remedy = "run `failover init --active ALIAS` first"
+        return self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy)
+
+    def _unexpected(self, state: State, old: Run | None) -> RunResult | None:
+        """Refuse when another cluster is active than was expected, before anything was done.
+
+        Who was active when the unfinished run to the same target began is expected, too.
+        """
+        expected, known = self._request.expect_active, {state.active}
+        if old is not None and old.target == self._request.to:
+            known.add(old.source)
+        done = self._ended or self._declared or self._presumed
+        if self._command != "switch" or not expected or expected in known or done:
+            return None
+        message = f"{state.active} is active, not {expected} as expected"
+        remedy = "somebody has switched since: look at `failover status`"
+        return self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy)
+
     def _unfit_switch(self, merged: View) -> RunResult | None:
         state, to = merged.state, self._request.to
         assert state is not None  # noqa: S101 - _unfit looked
-        expected = self._request.expect_active
-        if expected and expected != state.active:
-            message = f"{state.active} is active, not {expected} as expected"
-            return self._refusal("refused", ExitCode.REFUSED, message)
         if state.active == to and state.phase is Phase.ACTIVE:
             return None if self._declares(merged) else self._active_already(state)
         if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
@@ -614,12 +645,17 @@ class Execution:
         missing = sorted(needed - self._views.keys())
         if missing:
             message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
-            return self._refusal(*_UNREACHABLE, message)
+            remedy = f"make {', '.join(missing)} reachable"
+            if missing == [state.active]:
+                remedy = f"{remedy}; if it is gone, `failover switch --to {to} --emergency`"
+            return self._refusal(*_UNREACHABLE, message, remedy=remedy)
         return None
 
     def _active_already(self, state: State) -> RunResult:
         message = f"{self._request.to} is active already, epoch {state.epoch.counter}"
         if not self._declared:
+            if self._completed is not None and self._completed.target == self._request.to:
+                return report.result_of(self._completed)
             return self._refusal("unchanged", ExitCode.OK, message)
         told = f"{message}; {self._declared} is given up: no group waits for it any more"
         done = self._refusal("switched", ExitCode.OK, told)

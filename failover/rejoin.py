@@ -16,27 +16,47 @@ from failover.core.publish import lacking
 from failover.core.quiescence import replaying
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
 from failover.io.ports import Ports, Record
-from failover.returned import Compared, Comparison, owing
+from failover.returned import Compared, Comparison, UnsettledError, owing
 
 _MARK_LIVES_S = 3.2
 _LOOKS, _LOOK_PAUSE_S = 20, 0.5
 _WRONG = {"diverged": "diverged", "wrong-cluster": "is another cluster"}
+_WHEN_IT_HAS_ENDED = "wait until it has ended, then ask again"
+
+
+def _ask_again(request: SwitchRequest) -> str:
+    return f"when that is done, `failover rejoin {request.to}` again"
 
 
 class Rejoining:
     """Brings one cluster back into one scope. ``request.to`` names it."""
 
-    def __init__(self, scope: Scope, naming: Naming, ports: Ports) -> None:
-        self._scope, self._naming, self._ports = scope, naming, ports
+    def __init__(
+        self, aliases: Iterable[ClusterAlias], scope: Scope, naming: Naming, ports: Ports
+    ) -> None:
+        self._aliases, self._scope = tuple(aliases), scope
+        self._naming, self._ports = naming, ports
 
     def run(self, request: SwitchRequest) -> RunResult:
         """Compare, and write state and ledger wherever they are behind; idempotent."""
         try:
             return self._run(request)
         except FencedError as error:
-            return report.refused(request, "locked", ExitCode.LOCKED, str(error))
+            return report.refused(
+                request, "locked", ExitCode.LOCKED, str(error), remedy=_WHEN_IT_HAS_ENDED
+            )
+        except UnsettledError as error:
+            return report.refused(
+                request, "incomplete", ExitCode.INCOMPLETE, str(error), remedy=_ask_again(request)
+            )
         except RemoteError as error:
-            return report.refused(request, "unreachable", ExitCode.UNREACHABLE, str(error))
+            return report.refused(
+                request,
+                "unreachable",
+                ExitCode.UNREACHABLE,
+                str(error),
+                remedy=_ask_again(request),
+            )
 
     def _run(self, request: SwitchRequest) -> RunResult:
         store = self._ports.store
@@ -64,20 +84,47 @@ class Rejoining:
         return self._told(request, state, compared.values(), found, changed=changed)
 
     def _patiently(self, alias: ClusterAlias, wait_s: float) -> Mapping[ClusterAlias, View]:
-        """Read all states; a cluster that has just come back needs a moment to elect leaders."""
+        """Read all states; a cluster that has just come back needs a moment to elect leaders.
+
+        Where it alone answers and calls itself active, it is the others that may know better.
+        """
         until_ms = self._ports.clock.now_ms() + wait_s * 1000
         views = self._ports.store.views()
-        while alias not in views and self._ports.clock.now_ms() < until_ms:
+        while (alias not in views or self._unheard(alias, views)) and (
+            self._ports.clock.now_ms() < until_ms
+        ):
             self._ports.clock.sleep(_LOOK_PAUSE_S)
             views = self._ports.store.views()
         return views
+
+    def _unheard(
+        self, alias: ClusterAlias, views: Mapping[ClusterAlias, View]
+    ) -> tuple[ClusterAlias, ...]:
+        """Return the silent clusters that may know of a later epoch than the one of ``alias``."""
+        state = merge(views.values()).state
+        if state is None or state.active != alias:
+            return ()
+        return tuple(other for other in self._aliases if other not in views)
 
     def _unfit(
         self, request: SwitchRequest, views: Mapping[ClusterAlias, View], state: State | None
     ) -> RunResult | None:
         if request.to not in views:
             message = f"{request.to} cannot be reached"
-            return report.refused(request, "unreachable", ExitCode.UNREACHABLE, message)
+            remedy = f"`failover rejoin {request.to} --wait S` waits for it"
+            return report.refused(
+                request, "unreachable", ExitCode.UNREACHABLE, message, remedy=remedy
+            )
+        unheard = ", ".join(self._unheard(request.to, views))
+        if unheard:
+            message = (
+                f"{request.to} calls itself active, and {unheard}, which may know of a later "
+                "epoch, cannot be reached"
+            )
+            remedy = f"make {unheard} reachable from here, then ask again"
+            return report.refused(
+                request, "unreachable", ExitCode.UNREACHABLE, message, remedy=remedy
+            )
         if state is None:
             message = f"scope {request.scope} has no state"
             return report.refused(
@@ -87,7 +134,9 @@ class Rejoining:
             message = f"{request.to} is active; there is nothing to rejoin"
             return report.refused(request, "unchanged", ExitCode.OK, message, source=state.active)
         if self._locked(views):
-            return report.refused(request, "locked", ExitCode.LOCKED, "a run is at work")
+            return report.refused(
+                request, "locked", ExitCode.LOCKED, "a run is at work", remedy=_WHEN_IT_HAS_ENDED
+            )
         return None
 
     def _stranger(
@@ -158,7 +207,7 @@ class Rejoining:
     def _require_replayed(self, state: State) -> None:
         """Wait for the producers: what one has yet to write again would count as late for good.
 
-        Raises TimedOutError.
+        Raises UnsettledError.
         """
         if state.epoch.counter not in state.unplanned:
             return
@@ -166,7 +215,7 @@ class Rejoining:
         waiting = replaying(clients.values(), state.epoch.counter, self._ports.clock.now_ms())
         if waiting:
             told = ", ".join(client.id for client in waiting)
-            raise TimedOutError(
+            raise UnsettledError(
                 f"{state.active} does not have yet what {told} must write again: nothing can be "
                 f"said of what {state.lost} holds behind the ledger's end"
             )

@@ -34,6 +34,10 @@ from failover.settled import held_open, settled_ends
 _BATCH = 5_000
 
 
+class UnsettledError(TimedOutError):
+    """What a returned cluster holds cannot be judged yet: somebody has to finish something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One topic of a returned cluster: its ledger row with the ends there, or how it diverged.
@@ -173,11 +177,11 @@ class Comparison:
     def _settled_ends(
         self, home: ClusterAlias, parts: list[Partition]
     ) -> Mapping[Partition, Offset]:
-        """Return the ends. Raises TimedOutError: what an open transaction comes to is not known."""
+        """Return the ends. Raises UnsettledError while a transaction is open there."""
         ends, hanging = settled_ends(self._ports.admin, home, parts)
         if hanging:
             told = f"{home}: {'; '.join(hanging[:3])}"
-            raise TimedOutError(f"{told}; end one that stays by kafka-transactions.sh abort")
+            raise UnsettledError(f"{told}; end one that stays by kafka-transactions.sh abort")
         return ends
 
     def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
@@ -288,7 +292,7 @@ class Comparison:
             yield from found.records
             if found.covered_to is not None:
                 if found.covered_to == at:
-                    raise TimedOutError(f"{alias}: {held_open(part, at)}")
+                    raise UnsettledError(f"{alias}: {held_open(part, at)}")
                 at = found.covered_to
             else:
                 full = len(found.records) == _BATCH

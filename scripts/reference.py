@@ -94,7 +94,10 @@ _EXIT_CODES = {
     ExitCode.OK: ("done, or nothing to do", "nothing"),
     ExitCode.INTERNAL: ("a fault of the tool, or of a broker's answer", "run it with `--verbose`"),
     ExitCode.USAGE: ("wrong usage or configuration", "correct what the message names"),
-    ExitCode.REFUSED: ("refused by a check; nothing was changed", "do what the findings say"),
+    ExitCode.REFUSED: (
+        "refused by a check, or undone since a stranger wrote: the old side is active",
+        "do what the findings say",
+    ),
     ExitCode.TIMED_OUT: (
         "timed out and undone: writes are open on the old side",
         "`status`, again",
@@ -107,7 +110,10 @@ _EXIT_CODES = {
     ),
     ExitCode.DATA_LOSS: ("loss cannot be excluded and was not accepted", "read the estimate"),
     ExitCode.DEGRADED: ("`status`: it answers, and something is wrong", "read the findings"),
-    ExitCode.INTERRUPTED: ("interrupted; a run was ended in good order first", "`failover status`"),
+    ExitCode.INTERRUPTED: (
+        "interrupted: undone before the intent, after it the target is active",
+        "`failover resume` after the intent",
+    ),
 }
 
 # For a rule that makes two findings its sentence describes the first.

@@ -17,7 +17,7 @@ def active(context: typer.Context) -> None:
     from failover.cli import documents, guards  # noqa: PLC0415 - keeps --help fast
 
     call = invocation.of(context)
-    settings = call.settings()
+    settings = call.settings(properties=True)
     snapshot = call.snapshot(settings)
     guards.active(snapshot)
     document = documents.active(snapshot, settings)

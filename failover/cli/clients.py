@@ -9,7 +9,8 @@ from failover.cli.output import emit
 def clients(context: typer.Context) -> None:
     """Show the clients that are registered on the active cluster.
 
-    Their ids are what `failover switch --skip-client` takes.
+    When that does not answer, those of the clusters that do. Their ids are what
+    `failover switch --skip-client` takes.
 
     Examples: `failover clients` · `failover -o json clients`
     """
@@ -20,5 +21,11 @@ def clients(context: typer.Context) -> None:
     snapshot = call.snapshot(settings)
     active = guards.active(snapshot)
     known = documents.clients(snapshot)
-    document = {"schema": 1, "scope": call.scope, "active": active, "clients": known}
-    emit(call.form, document, lambda: render.clients(known))
+    document = {
+        "schema": 1,
+        "scope": call.scope,
+        "active": active,
+        "registered_on": documents.registered_on(snapshot),
+        "clients": known,
+    }
+    emit(call.form, document, lambda: render.clients(document))

@@ -8,6 +8,7 @@ from typing import Any
 
 from clientlib.protocol.clients import Registration
 from clientlib.protocol.token import decode
+from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings, redacted
 from failover.core import unplanned
 from failover.core.estimate import Outlook
@@ -178,11 +179,21 @@ def _group(group: GroupInfo, cluster: ClusterSnapshot) -> Document:
     }
 
 
-def clients(snapshot: Snapshot) -> list[Document]:
-    """Return the clients registered on the active cluster, producers first."""
+def registered_on(snapshot: Snapshot) -> list[ClusterAlias]:
+    """Return the clusters that say who is registered: the active one, else all that answer."""
     state = snapshot.view.state
-    cluster = snapshot.clusters.get(state.active) if state else None
-    known = cluster.clients.values() if cluster else ()
+    answer = [alias for alias, cluster in snapshot.clusters.items() if cluster.reachable]
+    return [state.active] if state is not None and state.active in answer else answer
+
+
+def clients(snapshot: Snapshot) -> list[Document]:
+    """Return the registered clients, producers first; see `registered_on`."""
+    newest: dict[str, Registration] = {}
+    for alias in registered_on(snapshot):
+        for ident, found in snapshot.clusters[alias].clients.items():
+            if ident not in newest or newest[ident].renewed_ms < found.renewed_ms:
+                newest[ident] = found
+    known = newest.values()
     return [
         _client(registration, snapshot.at_ms)
         for registration in sorted(

@@ -49,9 +49,16 @@ class Invocation:
     form: Form = Form.TABLE
     verbose: bool = False
 
-    def settings(self) -> Settings:
-        """Read the configuration. Raises ConfigurationError naming file and key."""
+    def settings(self, *, properties: bool = False) -> Settings:
+        """Read the configuration. Raises ConfigurationError naming file and key.
+
+        Or naming the form, before anything is done, where its output has no ``properties``.
+        """
+        from clientlib.protocol.errors import ConfigurationError  # noqa: PLC0415 - as below
         from clientlib.settings import load  # noqa: PLC0415 - reads YAML; help does not need it
+
+        if self.form is Form.PROPERTIES and not properties:
+            raise ConfigurationError("-o properties is a form of `failover active` only")
 
         settings = load(self.config or _found())
         settings.scope(self.scope)

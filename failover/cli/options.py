@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-To = Annotated[str, typer.Option("--to", help="Alias of the cluster to go to.", show_default=False)]
+from failover.cli import complete
+
+To = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        help="Alias of the cluster to go to.",
+        show_default=False,
+        autocompletion=complete.clusters,
+    ),
+]
 ExpectActive = Annotated[
     str,
     typer.Option(

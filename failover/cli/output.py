@@ -40,7 +40,7 @@ def emit(form: Form, document: Mapping[str, Any], table: Callable[[], Renderable
     elif form is Form.TABLE:
         console().print(table())
     else:
-        raise ConfigurationError("-o properties is a form of `failover active` only")
+        raise ConfigurationError(f"-o {form} is no form of this output")
 
 
 def say(line: str) -> None:

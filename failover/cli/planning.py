@@ -10,6 +10,7 @@ from failover.cli.errors import RefusedError
 from failover.cli.invocation import Invocation
 from failover.cli.output import console, emit
 from failover.core import unplanned
+from failover.core.findings import NEVER_IGNORED
 from failover.core.plan import Plan
 from failover.core.result import ExitCode, SwitchRequest
 from failover.core.snapshot import Snapshot
@@ -46,10 +47,12 @@ def preview(
 def refuse(made: Plan, request: SwitchRequest) -> None:
     """Raise RefusedError for blocking findings that stay, or loss that nobody has accepted."""
     if made.lasting:
-        ids = ", ".join(dict.fromkeys(finding.id for finding in made.refusals))
+        ids = dict.fromkeys(finding.id for finding in made.refusals)
+        able = [ident for ident in ids if ident not in NEVER_IGNORED]
+        despite = f", or go on despite it with --ignore {' --ignore '.join(able)}" if able else ""
         raise RefusedError(
-            f"refused, nothing was changed: {ids}",
-            "do what the findings say, or go on despite one with --ignore FINDING",
+            f"refused, nothing was changed: {', '.join(ids)}",
+            f"do what the findings say{despite if len(able) == len(ids) else ''}",
             ExitCode.DATA_LOSS if made.only_loss else ExitCode.REFUSED,
         )
     if made.unaccepted is not None:

@@ -26,7 +26,8 @@ def rejoin(
     Left running with a long `--wait` while the cluster is down it acts as soon as that is back:
     until then the cluster cannot take over if the other one is lost too.
 
-    Exit codes: 0 done; 3 refused: its logs contradict the ledger; 6 a run is at work; 7 cluster
+    Exit codes: 0 done; 3 refused: its logs contradict the ledger; 5 somebody is to be waited for:
+    a producer that has yet to write again, an open transaction; 6 a run is at work; 7 cluster
     unreachable.
 
     Examples: `failover rejoin LEFT` · `failover rejoin LEFT --wait 86400` ·

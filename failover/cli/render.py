@@ -70,7 +70,9 @@ def headline(status: Mapping[str, Any]) -> Text:
     """Return the one line that answers: who is active, is it well."""
     health = ("healthy", "bold green") if status["healthy"] else ("DEGRADED", "bold red")
     if status["active"] is None:
-        return Text.assemble(f"scope {status['scope']}: not initialised  ", health)
+        silent = not any(one["reachable"] for one in status["clusters"].values())
+        what = "no cluster answers, who is active is not known" if silent else "not initialised"
+        return Text.assemble(f"scope {status['scope']}: {what}  ", health)
     phase = "" if status["phase"] == "active" else f", phase {status['phase']}"
     return Text.assemble(
         f"scope {status['scope']}: ",
@@ -159,10 +161,17 @@ def _client_summary(known: Sequence[Mapping[str, Any]]) -> RenderableType:
     return Text(f"{text}; {gone} no longer renewing" if gone else text)
 
 
-def clients(known: Sequence[Mapping[str, Any]]) -> RenderableType:
+def clients(document: Mapping[str, Any]) -> RenderableType:
     """Return `failover clients`."""
+    known, told = document["clients"], document["registered_on"]
+    active = document["active"]
+    elsewhere = "" if active in told else f"{active} does not answer; on {', '.join(told)}"
     if not known:
-        return Text("no client is registered")
+        return Text(f"{elsewhere}: no client is registered".removeprefix(": "))
+    return Group(Text(elsewhere), _clients(known)) if elsewhere else _clients(known)
+
+
+def _clients(known: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table(
         ("client", "role", "group", "host", "#pid", "#epoch", "renewed", "state"),
         (

@@ -27,9 +27,16 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, clusters and control plane first, then flows and topics, then groups and clients."""
 
-# What is wrong with the facts themselves cannot be waved through.
+# What is wrong with the facts themselves cannot be waved through; the last two have options.
 NEVER_IGNORED = frozenset(
-    {"not-initialised", "wrong-cluster", "cluster-unreachable", "retired-unread"}
+    {
+        "not-initialised",
+        "wrong-cluster",
+        "cluster-unreachable",
+        "retired-unread",
+        "old-side-alive",
+        "rogue-writer",
+    }
 )
 
 NEEDED_IN_AN_EMERGENCY = frozenset(

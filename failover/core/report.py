@@ -277,9 +277,18 @@ def _told_of_repeats(run: Run) -> str:
     return f"; {what} are skipped, in {parts} partition{'s' if parts > 1 else ''}"
 
 
+_AFTER_UNDOING = {
+    "timed-out": "see to what was still missing, then ask for the switch again",
+    "rogue-writer": "stop that writer, then ask for the switch again",
+    "unreachable": "make the cluster reachable, then ask for the switch again",
+}
+
+
 def _remedy(run: Run) -> str:
+    if run.phase is _P.UNDONE and run.cause == "diverged":
+        return standing.diverged(f"cluster {run.target}", run.target, run.detail).remedy
     if run.finished:
-        return ""
+        return _AFTER_UNDOING.get(run.cause, "") if run.phase is _P.UNDONE else ""
     if run.committed:
         gone = f"if {run.source} is gone, `failover switch --to {run.target} --emergency`"
         resume = "look at the listed groups, then `failover resume`"

@@ -44,7 +44,7 @@ NEXT = {
     LOCKED: "wait until that run has ended (status.yml); if its tool died, resume.yml",
     UNREACHABLE: "bring the cluster back and run again; if the active one is lost: emergency.yml",
     DATA_LOSS: "to accept it: -e failover_allow_data_loss=true, bounded by -e failover_max_lost=N",
-    INTERRUPTED: "look with status.yml, then run the same playbook again",
+    INTERRUPTED: "look with status.yml: resume.yml if a run is unfinished, else run it again",
 }
 """What an operator does next, where the command itself does not say."""
 
@@ -158,7 +158,9 @@ def explain(said: Answer) -> str:
     lines += [f"warning: {one}" for one in said.document.get("warnings", ())]
     remedy = said.document.get("remedy")
     following = [f"next: {remedy}"] if remedy else []
-    return "\n".join([*lines, *following, f"next: {NEXT.get(said.code, NEXT[INCOMPLETE])}"])
+    if not (remedy and said.command.startswith("failover rejoin")):  # no run that could be resumed
+        following.append(f"next: {NEXT.get(said.code, NEXT[INCOMPLETE])}")
+    return "\n".join([*lines, *following])
 
 
 def blocking(document: dict[str, Any], ignore: tuple[str, ...] = ()) -> list[dict[str, Any]]:

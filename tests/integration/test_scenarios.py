@@ -79,6 +79,7 @@ def test_an_idle_producer_whose_connection_to_the_active_cluster_is_gone_makes_i
         producer.begin_transaction()
     producer.produce(app.topic, b"v", on_delivery=lambda error, _: reports.append(error))
     assert producer.flush(30) == 0
+    assert producer.active == "LEFT"
     if more:
         producer.commit_transaction(30)
     producer.close()

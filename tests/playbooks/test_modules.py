@@ -16,7 +16,7 @@ from runbook import ANSIBLE, PLAYBOOKS, environment
 
 from failover.core.result import ExitCode
 
-MODULES = ("failover_status", "failover_switch", "failover_run")
+MODULES = ("failover_status", "failover_switch", "failover_rejoin", "failover_run")
 
 
 class Left(Exception):  # noqa: N818 - a module's end is no error
@@ -189,6 +189,21 @@ def test_a_run_that_has_ended_is_left_alone(fake: Any) -> None:
     assert (left["failed"], left["changed"]) == (False, False)
     refused = {**ended, "abort": gives(3, result="refused")}
     assert fake("failover_run", refused, action="abort", run="R")["failed"], "it cannot be undone"
+
+
+def test_a_cluster_that_is_back_is_told_with_what_only_it_holds(fake: Any) -> None:
+    measured = {"late": 7, "replayed": 3}
+    said = {"rejoin": gives(0, result="rejoined", changed=True, measured=measured)}
+    left = fake("failover_rejoin", said, cluster="LEFT", wait=60.0)
+    assert left["asked"][0][-4:] == ["rejoin", "LEFT", "--wait", "60.0"]
+    assert (left["changed"], left["late"], left["replayed"]) == (True, 7, 3)
+    waiting = gives(5, result="incomplete", message="p has yet to write", remedy="ask again")
+    told = fake("failover_rejoin", {"rejoin": waiting}, cluster="LEFT")
+    assert told["failed"]
+    assert "next: ask again" in told["msg"]
+    assert "resume.yml" not in told["msg"], "there is no run"
+    contradicts = gives(3, result="refused", changed=True)
+    assert fake("failover_rejoin", {"rejoin": contradicts}, cluster="LEFT")["changed"]
 
 
 def test_a_degraded_scope_is_an_answer_and_no_failure(fake: Any) -> None:

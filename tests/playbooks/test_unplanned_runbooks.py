@@ -39,3 +39,10 @@ def test_emergency_refuses_while_the_old_side_lives_tells_what_may_be_lost_and_s
         )
     finally:
         app.lab.start("LEFT")
+    rehearsed = runbooks.run("rejoin", "--check", cluster="LEFT")
+    assert rehearsed.changed == 0
+    back = runbooks.run("rejoin", cluster="LEFT", wait=60)
+    assert back.changed == 1
+    assert "LEFT agrees with the ledger" in back.out
+    assert "| late | 0 |" in runbooks.report()
+    assert runbooks.run("rejoin", cluster="LEFT").changed == 0

@@ -127,10 +127,61 @@ def test_a_returned_cluster_is_not_compared_before_its_producers_have_written_ag
     behind = Client("slow", Role.PRODUCER, SCOPE, replayed=1, ttl_ms=600_000)
     world.register(RIGHT, behind)
     told = world.orchestrator().rejoin(LEFT)
-    assert told.exit_code == ExitCode.UNREACHABLE
+    assert (told.result, told.exit_code) == ("incomplete", ExitCode.INCOMPLETE)
     assert "slow" in told.message
+    assert "again" in told.remedy
     world.register(RIGHT, Client("slow", Role.PRODUCER, SCOPE, replayed=2))
     assert world.orchestrator().rejoin(LEFT).exit_code == ExitCode.OK
+
+
+def test_a_returned_cluster_that_alone_answers_is_not_taken_for_the_active_one(
+    world: World,
+) -> None:
+    """A job that waits for it would end well, and nobody would ever take it in."""
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    world.clusters[RIGHT].up = False
+    world.on_sleep = world.on_publish = lambda: None
+    told = world.orchestrator().rejoin(LEFT)
+    assert (told.result, told.exit_code) == ("unreachable", ExitCode.UNREACHABLE)
+    assert "RIGHT, which may know of a later epoch" in told.message
+    waited = 0
+
+    def comes_back() -> None:
+        nonlocal waited
+        waited += 1
+        world.clusters[RIGHT].up = waited > 3
+
+    world.on_sleep = comes_back
+    told = world.orchestrator().rejoin(LEFT)
+    assert (told.result, waited > 3) == ("rejoined", True), told
+
+
+def test_nobody_is_told_to_initialise_what_cannot_be_reached(world: World) -> None:
+    without(world, LEFT)
+    without(world, RIGHT)
+    for ask in (
+        lambda: world.orchestrator().resume(),
+        lambda: world.orchestrator().switch(world.request(RIGHT)),
+        lambda: emergency(world, RIGHT),
+    ):
+        told = ask()
+        assert (told.result, told.exit_code) == ("unreachable", ExitCode.UNREACHABLE), told
+        assert "init" not in told.remedy
+        assert "cannot be reached from here" in told.message
+
+
+def test_what_was_expected_is_judged_by_who_was_active_when_the_command_began(
+    world: World,
+) -> None:
+    """A script that is run again after its tool was killed: it had completed, and was refused."""
+    dies_in(world, RunPhase.COMMITTING)
+    again = world.orchestrator().switch(world.request(RIGHT, expect_active=LEFT))
+    assert (again.result, again.changed, again.exit_code) == ("switched", True, ExitCode.OK), again
+    other = world.orchestrator().switch(world.request(LEFT, expect_active=LEFT))
+    assert (other.result, other.exit_code) == ("refused", ExitCode.REFUSED)
+    assert "status" in other.remedy
 
 
 def test_a_living_cluster_of_long_ago_is_not_given_up_in_place_of_the_lost_one() -> None:
