@@ -54,6 +54,9 @@ STILL_MS = 300
 """For how long no copy may have grown before the mirror counts as quiet: it polls every 500 ms at
 most, and a dead cluster gives it nothing to poll."""
 
+_NEWS_MS = 86_400_000
+"""So long ago a producer may have ended and still be told as gone."""
+
 
 class Acts:
     """The acts of one run, in one process. What they remember only saves time.
@@ -219,7 +222,8 @@ class Acts:
         if unread:
             return Pending(tuple(f"cluster {alias} cannot be read" for alias in unread))
         closing = publish.closing(run).order
-        told = quiescence(found.values(), closing, self._ports.clock.now_ms())
+        unplanned = run.base.epoch.counter if run.base.epoch.counter in run.base.unplanned else 0
+        told = quiescence(found.values(), closing, self._ports.clock.now_ms(), unplanned)
         skipped = [c.id for c in told.writing if c.id in run.request.skip_clients]
         waiting = tuple(_described(c) for c in told.writing if c.id not in skipped)
         if waiting:
@@ -358,7 +362,8 @@ class Acts:
             return Pending(tuple(_described(client) for client in waiting))
         told = [m for m in self._store.manifests(run.target) if m.epoch == run.epoch.counter]
         producers = [r for r in found.values() if r.client.role is Role.PRODUCER]
-        gone = [r.client.id for r in producers if r.expired(now_ms)]
+        since_ms = run.times.get(RunPhase.CLOSING.value, now_ms) - _NEWS_MS
+        gone = [r.client.id for r in producers if r.expired(now_ms) and r.renewed_ms > since_ms]
         warnings = tuple(
             f"producer {ident}: gone, what it wrote last is late or lost" for ident in gone
         )

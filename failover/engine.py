@@ -159,7 +159,7 @@ class Orchestrator:
         if made.declares:
             return Outlook(answers, PROVED, accepted=True)
         clients = self.ports.store.clients([request.to]).get(request.to, {})
-        found = estimate(clients, self.ports.clock.now_ms(), made.others)
+        found = estimate(clients, self.ports.clock.now_ms(), made.others, made.heard_ms)
         return outlook(request, found, answers=answers)
 
     def _warm(self, request: SwitchRequest) -> Seen:

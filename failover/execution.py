@@ -427,7 +427,7 @@ class Execution:
             self._finish(self._alive(run.source))
             return
         clients = self._ports.store.clients([run.target]).get(run.target, {})
-        found = estimate(clients, self._ports.clock.now_ms(), plan.others)
+        found = estimate(clients, self._ports.clock.now_ms(), plan.others, plan.heard_ms)
         allowed, most = run.request.allow_data_loss, run.request.max_lost
         if acceptable(found, allowed=allowed, most=most):
             told = tuple(f"{f.subject} {f.what}" for f in plan.findings if f.id == LONGER_COPY)

@@ -14,6 +14,7 @@ from failover.copies import CopyWatch, Route
 from failover.core import publish
 from failover.core.machine import Diverged, Event, Growth, Owed, Pending, Prepared, Run, joined
 from failover.core.plan import Creation, creations, logical_topics
+from failover.core.quiescence import replaying
 from failover.io.ports import NewTopic, Ports
 from failover.returned import Comparison, outgrown, written_again
 
@@ -31,10 +32,14 @@ class Preparation:
 
     def look(self, run: Run, known: View, reachable: Iterable[ClusterAlias]) -> Event:
         """Create what is missing on the reachable clusters, and align what can be aligned."""
+        waiting = self._replaying(run)
+        if waiting:
+            return Pending(waiting)
         admin = self._ports.admin
         listed = {alias: admin.partitions(alias) for alias in reachable}
         topics = logical_topics(listed, self._scope, self._naming, run.source)
-        missing = creations(listed, topics, self._naming, self._settings.flows)
+        lost = run.source if run.request.emergency else ""
+        missing = creations(listed, topics, self._naming, self._settings.flows, lost)
         if missing:
             self.create(missing)
             return Pending(tuple(f"topic {c.topic} on {c.alias}" for c in missing))
@@ -49,7 +54,26 @@ class Preparation:
             if found:
                 owed[topic] = found
         base = replace(run, topics=topics, owed=owed)
-        return Prepared(topics, joined(owed, self.stragglers(base, known)))
+        owed = joined(owed, self.stragglers(base, known))
+        return Prepared(topics, joined(owed, self._uncopied(base, known)))
+
+    def _replaying(self, run: Run) -> tuple[str, ...]:
+        """Return who has yet to write again what the source lacks, in a planned switch.
+
+        What they write afterwards would stand behind the end of the epoch, and what they have
+        written before would count as late.
+        """
+        base = run.base
+        if run.request.emergency or base.epoch.counter not in base.unplanned:
+            return ()
+        clients = self._ports.store.clients([run.source]).get(run.source, {})
+        found = replaying(clients.values(), base.epoch.counter, self._ports.clock.now_ms())
+        skipped = run.request.skip_clients
+        return tuple(
+            f"producer {client.id} has yet to write again what {run.source} lacks"
+            for client in found
+            if client.id not in skipped
+        )
 
     def stragglers(self, run: Run, known: View) -> Owed:
         """Return rows of the target's last epoch behind whose known tail something has come since.
@@ -72,6 +96,18 @@ class Preparation:
         }
         self._judged = manifests
         return found
+
+    def _uncopied(self, run: Run, known: View) -> Owed:
+        """Return rows of topics that nobody but the target had when it was given up."""
+        if run.request.emergency:
+            return {}
+        counter, _ = outgrown(self._ports.admin, run.base, {}, {}, run.target)
+        if not counter:
+            return {}
+        epoch = next(one for one in run.base.epochs if one.counter == counter)
+        compare = Comparison(self._naming, self._ports, run.base, run.source)
+        found = compare.uncopied(run.topics, with_owed(known, run).ledger, epoch)
+        return {topic: (one.row,) for topic, one in found}
 
     def _manifests(self, alias: ClusterAlias) -> tuple[Manifest, ...]:
         if not self._ports.store.clients([alias]):

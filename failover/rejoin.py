@@ -5,8 +5,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clientlib.protocol.errors import FencedError, RemoteError, TimedOutError
-from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.ledger import ClosedEpoch, tail_of
 from clientlib.protocol.naming import Naming
+from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import State, View, merge
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Scope
@@ -16,12 +17,22 @@ from failover.core.publish import lacking
 from failover.core.quiescence import replaying
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
 from failover.io.ports import Ports, Record
-from failover.returned import Compared, Comparison, UnsettledError, owing
+from failover.returned import Compared, Comparison, outgrown, owing, written_again
+from failover.settled import UnsettledError
 
 _MARK_LIVES_S = 3.2
 _LOOKS, _LOOK_PAUSE_S = 20, 0.5
 _WRONG = {"diverged": "diverged", "wrong-cluster": "is another cluster"}
 _WHEN_IT_HAS_ENDED = "wait until it has ended, then ask again"
+
+
+def _tails(
+    alias: ClusterAlias, state: State, ledger: Mapping[str, Mapping[int, ClosedEpoch]]
+) -> tuple[int, int]:
+    """Return the late records of a cluster's last epoch in all topics, and those written again."""
+    counter = max((e.counter for e in state.epochs if e.cluster == alias), default=0)
+    tails = [tail_of(rows[counter]) for rows in ledger.values() if counter in rows]
+    return sum(late for late, _ in tails), sum(again for _, again in tails)
 
 
 def _ask_again(request: SwitchRequest) -> str:
@@ -64,7 +75,7 @@ class Rejoining:
         state = merge(views.values()).state
         stranger = self._stranger(request.to, views, state)
         if state is not None and stranger is not None:
-            return self._told(request, state, (), (stranger,), changed=False)
+            return self._told(request, state, (0, 0), (stranger,), changed=False)
         refusal = self._unfit(request, views, state)
         if refusal is not None or state is None:
             return refusal or report.refused(request, "refused", ExitCode.REFUSED, "no state")
@@ -77,11 +88,12 @@ class Rejoining:
         bad += tuple(text for one in compared.values() for text in one.diverged)
         for (topic, counter), one in compared.items():
             if not one.diverged:
-                ledger[topic][counter] = one.row
+                ledger.setdefault(topic, {})[counter] = one.row
         changed = self._publish(state, ledger, views)
+        tails = _tails(request.to, state, ledger)
         what = "; ".join(bad[:3])
         found = (standing.diverged(f"cluster {request.to}", request.to, what),) if bad else ()
-        return self._told(request, state, compared.values(), found, changed=changed)
+        return self._told(request, state, tails, found, changed=changed)
 
     def _patiently(self, alias: ClusterAlias, wait_s: float) -> Mapping[ClusterAlias, View]:
         """Read all states; a cluster that has just come back needs a moment to elect leaders.
@@ -202,7 +214,21 @@ class Rejoining:
             for home, counter in owing(state, rows):
                 if home == alias and topic in topics and state.active in rows[counter].ends:
                     found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
+        counter, grown = outgrown(admin, state, topics, merged.ledger, alias)
+        if counter:
+            again = written_again(self._manifests(state.active), merged.ledger, counter)
+            for topic in sorted((grown | again) & topics.keys()):
+                rows = merged.ledger[topic]
+                found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
+            own = {name: count for name, count in topics.items() if name in listed[alias]}
+            epoch = next(one for one in state.epochs if one.counter == counter)
+            for topic, one in compare.uncopied(own, merged.ledger, epoch):
+                found[topic, counter] = one
         return found
+
+    def _manifests(self, alias: ClusterAlias) -> Iterable[Manifest]:
+        self._ports.store.clients([alias])
+        return self._ports.store.manifests(alias)
 
     def _require_replayed(self, state: State) -> None:
         """Wait for the producers: what one has yet to write again would count as late for good.
@@ -244,13 +270,12 @@ class Rejoining:
         self,
         request: SwitchRequest,
         state: State,
-        compared: Iterable[Compared],
+        tails: tuple[int, int],
         findings: tuple[Finding, ...],
         *,
         changed: bool,
     ) -> RunResult:
-        found = list(compared)
-        late, replayed = sum(c.late for c in found), sum(c.replayed for c in found)
+        late, replayed = tails
         message = (
             "; ".join(f"{request.to} {_WRONG[f.id]}: {f.what}" for f in findings)
             if findings

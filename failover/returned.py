@@ -12,30 +12,23 @@ What a transaction has aborted is no part of a log, here as for the applications
 a mirror that copies what is not committed makes it one: then the copy ends with such a record.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from clientlib.protocol.align import Aligner, AlignRequest, Exact
-from clientlib.protocol.errors import TimedOutError
-from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.replay import Manifest, likely_prints, original, original_print
-from clientlib.protocol.skips import Skip, Squeezed, join, within
+from clientlib.protocol.replay import Manifest, likely_prints
+from clientlib.protocol.skips import Skip, join
 from clientlib.protocol.state import State
+from clientlib.protocol.syncs import Pair
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
-from clientlib.protocol.windows import ReadWindow
-from clientlib.protocol.windows import Span as Offsets
-from failover.io.ports import Admin, Ports, Window
-from failover.settled import held_open, settled_ends
-
-_BATCH = 5_000
-
-
-class UnsettledError(TimedOutError):
-    """What a returned cluster holds cannot be judged yet: somebody has to finish something."""
+from clientlib.protocol.windows import Span
+from failover.copies import sync_pairs
+from failover.homecoming import EpochEnd, Sides
+from failover.io.ports import Admin, Ports
+from failover.replays import Replays, records_of
+from failover.settled import UnsettledError, settled_ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +42,6 @@ class Compared:
     diverged: tuple[str, ...] = ()
     late: int = 0
     replayed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """One partition: its epoch's range in the surviving copy, and where it starts at home."""
-
-    copy: Partition
-    home: Partition
-    copied: tuple[Offset, Offset]
-    start: Offset
-    end: Offset
 
 
 def owing(state: State, rows: Mapping[int, ClosedEpoch]) -> Iterator[tuple[ClusterAlias, int]]:
@@ -104,7 +86,7 @@ def written_again(
 
     Whoever could not be reached when the cluster was taken in comes back with what it kept.
     """
-    told = [one.ranges for one in manifests if one.epoch == counter + 1]
+    told = [one.ranges for one in manifests if one.epoch > counter]
     return frozenset(
         topic
         for topic, by in rows.items()
@@ -124,6 +106,26 @@ class Comparison:
     def __init__(self, naming: Naming, ports: Ports, state: State, survivor: ClusterAlias) -> None:
         self._naming, self._ports, self._state = naming, ports, state
         self._survivor = survivor
+        self._pairs: dict[ClusterAlias, Mapping[Partition, tuple[Pair, ...]]] = {}
+
+    def uncopied(
+        self,
+        topics: Mapping[str, int],
+        ledger: Mapping[str, Mapping[int, ClosedEpoch]],
+        epoch: Epoch,
+    ) -> Iterator[tuple[str, Compared]]:
+        """Yield topics of a lost epoch that has no end in them, with what was written to them.
+
+        The survivor had never heard of them: MirrorMaker 2 had not begun to copy them.
+        """
+        for name, partitions in topics.items():
+            rows = ledger.get(name, {})
+            if epoch.counter in rows:
+                continue
+            row = ClosedEpoch(epoch, {self._survivor: {}})
+            found = self.topic(name, partitions, {**rows, epoch.counter: row}, epoch.counter)
+            if found.late or found.replayed:
+                yield name, found
 
     def topic(
         self, name: str, partitions: int, rows: Mapping[int, ClosedEpoch], counter: int
@@ -141,13 +143,13 @@ class Comparison:
         diverged: list[str] = []
         for log in self._logs(name, partitions, ledger, row):
             number = log.home.number
-            end = self._known_end(log, row, ledger)
+            end = self._known_end(log, row)
             if end is None:
-                diverged.append(self._told(log, home))
+                diverged.append(_told(log, home))
                 continue
             if end > log.start:
                 ends[number] = end
-            skip[number], late[number] = self._tail(log, home, counter, end)
+            skip[number], late[number] = self._tail(log, ledger, counter, end)
         found = replace(
             row,
             ends={**row.ends, home: ends},
@@ -156,23 +158,42 @@ class Comparison:
         )
         return Compared(found, tuple(diverged), _count(late), _count(skip))
 
-    def _logs(self, name: str, partitions: int, ledger: Ledger, row: ClosedEpoch) -> Iterator[_Log]:
-        home, there = row.epoch.cluster, self._survivor
+    def _logs(
+        self, name: str, partitions: int, ledger: Ledger, row: ClosedEpoch
+    ) -> Iterator[Sides]:
+        home, there, admin = row.epoch.cluster, self._survivor, self._ports.admin
         copied = row.ends[there]
         homes = [Partition(name, number) for number in range(partitions)]
-        ends = self._settled_ends(home, homes)
-        copy = self._naming.log_name(home, name, there)
-        for part in homes:
+        ends, starts = self._settled_ends(home, homes), admin.starts(home, homes)
+        name_of_copy = self._naming.log_name(home, name, there)
+        copies = {p: Partition(name_of_copy, p.number) for p in homes}
+        known = name_of_copy in admin.partitions(there)
+        firsts = admin.starts(there, copies.values()) if known else {}
+        for part, copy in copies.items():
             first = ledger.start(row.epoch.counter, part.number, there)
-            last = max(first, copied.get(part.number, first))
-            start = ledger.start(row.epoch.counter, part.number, home)
-            yield _Log(Partition(copy, part.number), part, (first, last), start, ends[part])
+            yield Sides(
+                copy=copy,
+                home=part,
+                copied=Span(first, max(first, copied.get(part.number, first))),
+                start=ledger.start(row.epoch.counter, part.number, home),
+                end=ends[part],
+                skip=ledger.skipped(part.number, there, home),
+                first=(firsts.get(copy, 0), starts[part]),
+            )
 
-    def _known_end(self, log: _Log, row: ClosedEpoch, ledger: Ledger) -> Offset | None:
-        home, number = row.epoch.cluster, log.home.number
+    def _known_end(self, log: Sides, row: ClosedEpoch) -> Offset | None:
+        home = row.epoch.cluster
         if home in row.ends:
-            return row.ends[home].get(number, log.start)
-        return self._end(log, home, ledger.skipped(number, self._survivor, home))
+            return row.ends[home].get(log.home.number, log.start)
+        pairs = self._syncs(home).get(log.home, ())
+        finder = EpochEnd(self._ports.reader, home, self._survivor)
+        return finder.find(replace(log, pairs=pairs))
+
+    def _syncs(self, home: ClusterAlias) -> Mapping[Partition, tuple[Pair, ...]]:
+        if home not in self._pairs:
+            ports, naming = self._ports, self._naming
+            self._pairs[home] = sync_pairs(ports.admin, ports.reader, naming, home, self._survivor)
+        return self._pairs[home]
 
     def _settled_ends(
         self, home: ClusterAlias, parts: list[Partition]
@@ -184,71 +205,20 @@ class Comparison:
             raise UnsettledError(f"{told}; end one that stays by kafka-transactions.sh abort")
         return ends
 
-    def _end(self, log: _Log, home: ClusterAlias, skip: Skip) -> Offset | None:
-        """Return where the epoch ends at home; None when the logs contradict each other."""
-        first = log.copied[0]
-        last = self._behind_last(log, skip)  # markers may follow it, which no log at home has
-        if last == first:
-            return log.start if log.end >= log.start else None
-        if log.end <= log.start:
-            return None
-        committed = self._found_end(log, home, skip, last, committed=True)
-        if committed is not None:
-            return committed
-        return self._found_end(log, home, skip, last, committed=False)
-
-    def _found_end(
-        self, log: _Log, home: ClusterAlias, skip: Skip, last: Offset, *, committed: bool
-    ) -> Offset | None:
-        first, squeezed = log.copied[0], Squeezed(skip)
-        aligner = Aligner(
-            AlignRequest(
-                source=Offsets(first, last),
-                target=Offsets(log.start, log.end),
-                position=last,
-                guess=log.start + squeezed.inward(last) - squeezed.inward(first),
-            )
-        )
-        while (window := aligner.next_request()) is not None:
-            aligner.feed(*self._read(log, home, window, skip, committed=committed))
-        return aligner.result.offset if isinstance(aligner.result, Exact) else None
-
-    def _behind_last(self, log: _Log, skip: Skip) -> Offset:
-        """Return the offset behind the epoch's last record in the copy; its start if none is."""
-        first, end = log.copied
-        while end > first:
-            start = max(first, end - _BATCH)
-            found = [r.offset for r in self._all(self._survivor, log.copy, start, end)]
-            kept = [offset for offset in found if not within(skip, offset)]
-            if kept:
-                return kept[-1] + 1
-            end = start
-        return first
-
-    def _read(
-        self, log: _Log, home: ClusterAlias, window: ReadWindow, skip: Skip, *, committed: bool
-    ) -> tuple[list[LogRecord], Offset | None]:
-        """Read a window; what the copy repeats is left out."""
-        copied = window.side == "source"
-        alias, part = (self._survivor, log.copy) if copied else (home, log.home)
-        wanted = {part: Window(window.start, window.end, window.limit)}
-        found = self._ports.reader.read(alias, wanted, committed=committed or copied)[part]
-        covered, records = found.covered_to, list(found.records)
-        if window.side == "target" or not skip:
-            return records, covered
-        if covered is None and len(records) >= window.limit:
-            covered = records[-1].offset + 1
-        return [r for r in records if not within(skip, r.offset)], covered
-
-    def _tail(self, log: _Log, home: ClusterAlias, counter: int, end: Offset) -> tuple[Skip, Skip]:
+    def _tail(self, log: Sides, ledger: Ledger, counter: int, end: Offset) -> tuple[Skip, Skip]:
         """Return the tail's spans that were written again, and those that are late."""
-        if log.end <= end:
+        home = ledger.closed[counter].epoch.cluster
+        tail = list(records_of(self._ports.reader, home, log.home, end, log.end))
+        if not tail:
             return (), ()
-        offsets, prints = self._replays(log.home, home, counter)
+        stamped = tail[0].timestamp is not None
+        replays = Replays(self._ports, self._state)
+        offsets, prints = replays.of(log.home, counter, ledger, stamped=stamped)
         again: list[tuple[Offset, Offset]] = []
         late: list[tuple[Offset, Offset]] = []
-        for record in self._all(home, log.home, end, log.end):
-            known = next((p for p in likely_prints(record) if prints[p] > 0), None)
+        for record in tail:
+            likely = likely_prints(record, use_timestamp=stamped)
+            known = next((p for p in likely if prints[p] > 0), None)
             if record.offset in offsets:
                 again.append((record.offset, record.offset + 1))
             elif known is not None:
@@ -258,52 +228,13 @@ class Comparison:
                 late.append((record.offset, record.offset + 1))
         return join(again), join(late)
 
-    def _replays(
-        self, part: Partition, home: ClusterAlias, counter: int
-    ) -> tuple[set[Offset], Counter[bytes]]:
-        """Return what producers have written again of a log: by offset, else by content."""
-        offsets: set[Offset] = set()
-        prints: Counter[bytes] = Counter()
-        for first, end in self._ranges(part):
-            for record in self._all(self._survivor, part, first, end):
-                for one in original(record.headers)[0]:
-                    if (one.cluster, one.epoch) != (home, counter):
-                        continue
-                    if one.offset is not None:
-                        offsets.add(one.offset)
-                    else:
-                        prints[original_print(record)] += 1
-        return offsets, prints
 
-    def _ranges(self, part: Partition) -> Skip:
-        """Return where replays of a partition stand on the survivor, by the manifests."""
-        self._ports.store.clients([self._survivor])
-        manifests: Iterable[Manifest] = self._ports.store.manifests(self._survivor)
-        spans = (m.ranges.get(part.topic, {}).get(part.number) for m in manifests)
-        return join(span for span in spans if span is not None)
-
-    def _all(
-        self, alias: ClusterAlias, part: Partition, start: Offset, end: Offset
-    ) -> Iterator[LogRecord]:
-        at = start
-        while at < end:
-            wanted = {part: Window(at, end, _BATCH)}
-            found = self._ports.reader.read(alias, wanted, committed=True)[part]
-            yield from found.records
-            if found.covered_to is not None:
-                if found.covered_to == at:
-                    raise UnsettledError(f"{alias}: {held_open(part, at)}")
-                at = found.covered_to
-            else:
-                full = len(found.records) == _BATCH
-                at = found.records[-1].offset + 1 if full else end
-
-    def _told(self, log: _Log, home: ClusterAlias) -> str:
-        first, last = log.copied
-        name = f"{log.home.topic}[{log.home.number}] on {home}"
-        if log.end - log.start < last - first:
-            return f"{name} holds {log.end - log.start:,} offsets, its copy {last - first:,}"
-        return f"{name} does not hold the record that its copy ends with"
+def _told(log: Sides, home: ClusterAlias) -> str:
+    name = f"{log.home.topic}[{log.home.number}] on {home}"
+    held, copied = log.end - log.start, log.copied.end - log.copied.start
+    if held < copied:
+        return f"{name} holds {held:,} offsets, its copy {copied:,}"
+    return f"{name} does not hold the record that its copy ends with"
 
 
 def _added(

@@ -3,9 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clientlib.protocol.errors import TimedOutError
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from failover.core.snapshot import Snapshot
 from failover.io.ports import Admin
+
+
+class UnsettledError(TimedOutError):
+    """What a cluster holds cannot be judged yet: somebody has to finish something there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ start on a cluster is that log's previous end there, else 0.
 Rules: DESIGN section 2. It is Kafka's leader-epoch cache, one level up.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from clientlib.protocol.errors import LedgerUnknownError
-from clientlib.protocol.skips import Skip, clip, join, past
+from clientlib.protocol.skips import Skip, clip, join, past, without
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Position
 
 
@@ -45,6 +45,21 @@ class ClosedEpoch:
 
 Spans = Mapping[ClusterAlias, Mapping[int, Skip]]
 """Offsets by cluster and partition."""
+
+
+def tail_of(row: ClosedEpoch) -> tuple[int, int]:
+    """Return how many records behind the end of an epoch at home are late, and written again.
+
+    What was late and has been written again since stands in the row as both, and is not late.
+    """
+    home = row.epoch.cluster
+    again, late = row.skip.get(home, {}), row.late.get(home, {})
+    left = (without(spans, again.get(number, ())) for number, spans in late.items())
+    return _count(left), _count(again.values())
+
+
+def _count(skips: Iterable[Skip]) -> int:
+    return sum(end - first for skip in skips for first, end in skip)
 
 
 def join_spans(one: Spans, other: Spans) -> dict[ClusterAlias, dict[int, Skip]]:

@@ -89,7 +89,8 @@ def _recover(request: RecoverRequest) -> Steps[Recovered]:
         return _floor(request, "nothing is remembered")
     span = request.target
     guess = span.start + request.memory.prints[0].offset - request.start
-    near = Span(span.clip(guess - _MARGIN), span.end)
+    low = span.clip(guess - _MARGIN)  # a later place of the same records only means to read again
+    near = Span(low, min(span.end, low + request.budget))
     found = yield from _within(request, near)
     read = near
     if isinstance(found, int) and near.start > span.start:
@@ -97,7 +98,7 @@ def _recover(request: RecoverRequest) -> Steps[Recovered]:
         found = yield from _within(request, read)
     if isinstance(found, Recovered):
         return found
-    whole = read.start == span.start and read.end - read.start <= request.budget
+    whole = read == span and span.end - span.start <= request.budget
     held = found if whole else span.end - span.start
     if held <= request.memory.prints[0].offset - request.start and (whole or _dense(request)):
         # it holds fewer records than there were before the first that is remembered
@@ -156,7 +157,9 @@ def _answer(
     if isinstance(outcome, Unrelated):
         return None
     if isinstance(outcome, NotReached):
-        return None if outcome.reached is None else _beyond(request, outcome.reached + 1)
+        if outcome.reached is None or span.end < request.target.end:
+            return None
+        return _beyond(request, outcome.reached + 1)
     if outcome.low == 0 and outcome.high > 0:
         return None  # what lies before the window is not known
     low = offsets[outcome.low - 1] + 1 if outcome.low else span.start

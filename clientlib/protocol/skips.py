@@ -32,6 +32,20 @@ def clip(skip: Skip, start: Offset, end: Offset | None) -> Skip:
     return tuple((first, stop) for first, stop in parts if first < stop)
 
 
+def without(skip: Skip, other: Skip) -> Skip:
+    """Return the part of the spans that no other span covers."""
+    left: list[tuple[Offset, Offset]] = []
+    for first, end in skip:
+        at = first
+        for begin, stop in clip(other, first, end):
+            if at < begin:
+                left.append((at, begin))
+            at = stop
+        if at < end:
+            left.append((at, end))
+    return tuple(left)
+
+
 def past(skip: Skip, offset: Offset) -> Offset:
     """Return the next offset that is to be read: the end of the span that holds ``offset``."""
     at = bisect_right(skip, offset, key=lambda span: span[0]) - 1

@@ -46,16 +46,25 @@ class Outlook(NamedTuple):
     accepted: bool
 
 
+FORGOTTEN_MS = 3_600_000
+"""What a producer wrote that ended so long before its cluster has been copied."""
+
+
 def estimate(
-    clients: Mapping[str, Registration], now_ms: int, others: Elsewhere = NOWHERE
+    clients: Mapping[str, Registration],
+    now_ms: int,
+    others: Elsewhere = NOWHERE,
+    heard_ms: int = 0,
 ) -> Estimate:
     """Return what may be lost, by the producers that are registered on the surviving cluster.
 
     A living producer writes again what the copies lack, except for what its buffer had to give up.
     Of one that does not live nobody can say what it wrote last. What another surviving cluster has
-    confirmed (``others``) no producer keeps, so that the target lacks it for good.
+    confirmed (``others``) no producer keeps, so that the target lacks it for good. ``heard_ms``:
+    when the lost cluster's last heartbeat was copied, 0 if nobody knows; who had ended long before
+    is not counted.
     """
-    return _with(_by_producers(clients, now_ms), others)
+    return _with(_by_producers(clients, now_ms, heard_ms), others)
 
 
 def _with(found: Estimate, others: Elsewhere) -> Estimate:
@@ -75,8 +84,10 @@ def _with(found: Estimate, others: Elsewhere) -> Estimate:
     return Estimate(records, "; ".join((found.source, *told)))
 
 
-def _by_producers(clients: Mapping[str, Registration], now_ms: int) -> Estimate:
-    producers = [r for r in clients.values() if r.client.role is Role.PRODUCER]
+def _by_producers(clients: Mapping[str, Registration], now_ms: int, heard_ms: int) -> Estimate:
+    since_ms = heard_ms - FORGOTTEN_MS
+    everybody = [r for r in clients.values() if r.client.role is Role.PRODUCER]
+    producers = [r for r in everybody if not r.expired(now_ms) or r.renewed_ms > since_ms]
     living = [r for r in producers if not r.expired(now_ms)]
     dead = [r for r in producers if r.expired(now_ms)]
     if not producers:

@@ -59,7 +59,8 @@ class Plan:
     ``refusals`` are the findings that stop it; ``epoch`` is the counter it would open. ``outlook``:
     of an unplanned switch, whether the old side answers and what may be lost; ``others``: what
     other surviving clusters hold that the target lacks. ``declares``: the target is active
-    already, and the cluster before it is given up after the fact.
+    already, and the cluster before it is given up after the fact. ``heard_ms``: when the source's
+    last heartbeat was copied to the target, 0 if none ever was.
     """
 
     scope: str
@@ -75,6 +76,7 @@ class Plan:
     outlook: Outlook | None = None
     others: Elsewhere = NOWHERE
     declares: bool = False
+    heard_ms: int = 0
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -126,10 +128,15 @@ def creations(
     topics: Mapping[str, int],
     naming: Naming,
     flows: Iterable[tuple[ClusterAlias, ClusterAlias]],
+    lost: ClusterAlias = "",
 ) -> tuple[Creation, ...]:
-    """Return what is missing: T and every copy of it, on every listed cluster, equally wide."""
+    """Return what is missing: T and every copy of it, on every listed cluster, equally wide.
+
+    Also copies of the cluster that is ``lost``: of a topic that MirrorMaker 2 had not begun to
+    copy, nothing was copied, and the switch must be able to say so.
+    """
     wanted = [(alias, alias) for alias in listed] + [
-        (a, b) for a, b in flows if a in listed and b in listed
+        (a, b) for a, b in flows if (a in listed or a == lost) and b in listed
     ]
     found = []
     for topic, count in topics.items():
@@ -182,14 +189,25 @@ def make_plan(  # noqa: PLR0917 - the whole input of a pure function, each of it
         unchanged=unchanged,
         steps=steps,
         topics=topics,
-        creations=() if unchanged or declares else creations(listed, topics, naming, flows),
+        creations=()
+        if unchanged or declares
+        else creations(listed, topics, naming, flows, source if request.emergency else ""),
         findings=tuple(findings),
         ignored=request.ignore,
         others=elsewhere(snapshot, source, request.to, flows)
         if request.emergency and not (unchanged or declares)
         else NOWHERE,
         declares=declares,
+        heard_ms=_heard_ms(snapshot, source, request.to),
     )
+
+
+def _heard_ms(snapshot: Snapshot, source: ClusterAlias, target: ClusterAlias) -> int:
+    """Return when the source's last heartbeat was copied to the target; 0 if none ever was."""
+    for flow in snapshot.flows:
+        if (flow.source, flow.target) == (source, target) and flow.heartbeat_age_ms is not None:
+            return snapshot.at_ms - flow.heartbeat_age_ms
+    return 0
 
 
 def _source(state: State | None, request: SwitchRequest) -> ClusterAlias:

@@ -22,13 +22,17 @@ class Producers:
 
 
 def quiescence(
-    clusters: Iterable[Mapping[str, Registration]], closing: Order, now_ms: int
+    clusters: Iterable[Mapping[str, Registration]],
+    closing: Order,
+    now_ms: int,
+    unplanned: int = 0,
 ) -> Producers:
     """Judge producers by their registrations on several clusters.
 
     One that renews anywhere is alive: a cluster that was out of reach for longer than a
     registration lives has none that is fresh, and what its producers hold comes when it is back.
-    Quiet is who says so on any cluster, for a state at least as new as ``closing``.
+    Quiet is who says so on any cluster, for a state at least as new as ``closing``. Not so who has
+    yet to write again what the epoch ``unplanned`` began without.
     """
     by_id: dict[str, list[Registration]] = {}
     for registered in clusters:
@@ -40,7 +44,7 @@ def quiescence(
         newest = max(ones, key=lambda one: one.renewed_ms).client
         if all(one.expired(now_ms) for one in ones):
             gone.append(newest)
-        elif not any(_quiet(one.client, closing) for one in ones):
+        elif newest.replayed < unplanned or not any(_quiet(one.client, closing) for one in ones):
             writing.append(newest)
     return Producers(tuple(writing), tuple(gone))
 

@@ -219,7 +219,7 @@ def test_a_degraded_scope_is_an_answer_and_no_failure(fake: Any) -> None:
 def test_documentation_and_options_agree(fake: Any, name: str) -> None:
     module = loaded(name)
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    verbs = ("status", "switch", "report")
+    verbs = ("status", "switch", "rejoin", "report")
     fake(name, dict.fromkeys(verbs, (1, "", "failed")), action="report")
     assert documented.keys() == FakeModule.spec.keys()
     for option, spec in FakeModule.spec.items():

@@ -220,3 +220,59 @@ def test_a_commit_that_could_not_be_presumed_is_not_told_as_one(world: World) ->
     result = world.orchestrator().switch(world.request(LEFT, emergency=True))
     assert not result.changed
     assert "counts as committed" not in result.message
+
+
+def test_a_failback_waits_for_who_has_yet_to_write_again(world: World) -> None:
+    """It slept through the loss; its records came first as late ones, then as replays."""
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    world.on_sleep = world.on_publish = lambda: None
+    world.register(RIGHT, Client("slow", Role.PRODUCER, SCOPE, replayed=1, ttl_ms=600_000))
+    result = world.orchestrator().switch(world.request(LEFT))
+    assert (result.result, result.changed) != ("switched", True), result
+    assert "slow has yet to write again" in result.message
+    assert shown(world, RIGHT).phase is Phase.ACTIVE
+
+
+def test_an_unplanned_switch_is_not_held_up_by_a_topic_that_was_never_copied(
+    world: World,
+) -> None:
+    """The target has it as its own, and MirrorMaker 2 had not begun to copy the lost one's."""
+    world.clusters[RIGHT].logs["T9"] = [[], []]
+    without(world, LEFT)
+    result = emergency(world, RIGHT)
+    assert (result.result, result.exit_code) == ("switched", ExitCode.OK), result
+    assert len(world.clusters[RIGHT].logs[f"{LEFT}.T9"]) == 2
+
+
+def test_a_cluster_that_is_taken_in_again_tells_once_more_what_it_holds(world: World) -> None:
+    world.replicate()
+    world.copying = False
+    world.write(LEFT, "T1", 0, "only here")
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    world.on_sleep = world.on_publish = lambda: None
+    told = [world.orchestrator().rejoin(LEFT) for _ in range(2)]
+    assert [one.measured["late"] for one in told] == [1, 1], told
+    assert [one.result for one in told] == ["rejoined", "unchanged"]
+
+
+@pytest.mark.parametrize("rejoins", [True, False])
+def test_what_was_written_to_a_topic_that_was_never_copied_comes_late(
+    world: World, rejoins: bool
+) -> None:
+    """Its survivor had never heard of it: all of it was taken for the cluster's next epoch."""
+    world.replicate()
+    world.copying = False
+    world.clusters[LEFT].logs["T9"] = [[], []]
+    for number in range(3):
+        world.write(LEFT, "T9", 1, f"nine {number}")
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = world.copying = True
+    if rejoins:
+        assert world.orchestrator().rejoin(LEFT).measured["late"] == 3
+    assert world.orchestrator().switch(world.request(LEFT)).result == "switched"
+    assert world.merged().ledger["T9"][1].late == {LEFT: {1: ((0, 3),)}}

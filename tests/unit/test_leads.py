@@ -100,3 +100,22 @@ def test_what_only_another_cluster_holds_no_producer_writes_again(
 def test_who_is_dead_stays_unknown_whatever_others_hold() -> None:
     dead = Registration(Client("p", Role.PRODUCER, "default", ttl_ms=1), 0)
     assert estimate({"p": dead}, 10, Elsewhere(5, ("THIRD",))).records is None
+
+
+@pytest.mark.parametrize(
+    ("ended_ms", "heard_ms", "records"),
+    [
+        (5_000_000, 5_000_100, None),
+        (5_000_000, 8_599_999, None),
+        (5_000_000, 8_600_000, 3),  # MirrorMaker 2 was at work for an hour since
+        (5_000_000, 0, None),  # nobody knows
+    ],
+)
+def test_who_ended_long_before_the_cluster_did_leaves_nothing_unknown(
+    ended_ms: int, heard_ms: int, records: int | None
+) -> None:
+    """Else one producer that ever crashed made every later estimate unknown."""
+    living = Registration(Client("p", Role.PRODUCER, "default", at_risk=3), 9_000_000)
+    crashed = Registration(Client("q", Role.PRODUCER, "default"), ended_ms)
+    found = estimate({"p": living, "q": crashed}, 9_000_001, heard_ms=heard_ms)
+    assert found.records == records

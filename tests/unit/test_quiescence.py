@@ -39,3 +39,11 @@ def test_who_is_waited_for(
     clusters = [{"p": one} if one is not None else {} for one in (source, target)]
     found = quiescence(clusters, CLOSING, NOW)
     assert (len(found.writing), len(found.gone)) == (writing, gone)
+
+
+@pytest.mark.parametrize(("replayed", "writing"), [(1, 1), (2, 0), (3, 0)])
+def test_who_has_yet_to_write_again_is_not_quiet(replayed: int, writing: int) -> None:
+    """It holds what the epoch began without: behind its end it would come twice, or never."""
+    client = Client("p", Role.PRODUCER, "s", seen=Seen(2, 4), quiesced=True, replayed=replayed)
+    found = quiescence([{"p": Registration(client, FRESH)}], (2, 4), NOW, 2)
+    assert len(found.writing) == writing

@@ -134,3 +134,18 @@ def test_the_answer_is_never_past_the_position() -> None:
         for seen in (1, 5, 30):
             memory = remembered(range(max(0, position - seen), position))
             assert recovered(copy_of(list(range(90))), memory, position).offset <= position
+
+
+def test_a_group_that_lags_by_more_than_is_read_is_found_where_it_should_be() -> None:
+    """All from its checkpoint on came again."""
+    copy = copy_of(list(range(20_000)))
+    request = RecoverRequest(remembered(range(5_000, 5_020)), 5_020, 0, Span(0, 20_000), 0, 4_000)
+    found = answer(copy, request)
+    assert (found.offset, found.again, found.beyond) == (5_020, 0, False)
+
+
+def test_a_window_that_ends_before_the_copy_does_is_not_its_end() -> None:
+    copy = copy_of([*range(100), *range(1_000, 20_000)])
+    memory = remembered(range(90, 110))
+    found = answer(copy, RecoverRequest(memory, 110, 0, Span(0, len(copy)), 0, 50))
+    assert (found.beyond, found.offset) == (False, 0)

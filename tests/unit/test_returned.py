@@ -33,7 +33,15 @@ class Ports:
         self.stable: dict[tuple[str, str], int] = {}
         self.aborted: tuple[int, ...] = ()  # on LEFT
         self.admin = self.reader = self
-        self.store = SimpleNamespace(clients=lambda _: {}, manifests=lambda _: manifests)
+        self.store = SimpleNamespace(
+            clients=lambda aliases: {key: {} for key in aliases}, manifests=lambda _: manifests
+        )
+
+    def partitions(self, alias: str) -> dict[str, int]:
+        return {topic: 1 for on, topic in self._logs if on == alias}
+
+    def starts(self, _alias: str, parts: Iterable[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(parts, 0)
 
     def ends(self, alias: str, parts: Iterable[Partition]) -> dict[Partition, int]:
         return {part: len(self._logs[alias, part.topic]) for part in parts}
@@ -82,6 +90,38 @@ def test_a_tail_record_is_known_by_a_replay_whose_timestamp_is_a_millisecond_off
     manifest = Manifest("p", 2, {"T": {0: (0, 1)}}, replayed=1)
     found = compared(Ports(logs, [manifest]), 1)
     assert (found.replayed, found.late, found.row.skip) == (1, 0, {"LEFT": {0: ((1, 2),)}})
+
+
+def test_a_replay_whose_producer_ended_before_it_could_say_so_is_found() -> None:
+    """`flush()` comes back with the last report; the manifest is written a moment later."""
+    home = [record(0, 0), record(1, 1)]
+    again = record(1, 0, 1000, header(1, "LEFT", 1))
+    logs: Logs = {("LEFT", "T"): home, ("RIGHT", "LEFT.T"): home[:1], ("RIGHT", "T"): [again]}
+    found = compared(Ports(logs), 1)
+    assert (found.replayed, found.late) == (1, 0)
+
+
+def test_replays_are_looked_for_on_every_cluster_that_was_active_since() -> None:
+    """LEFT was lost to RIGHT, which was left for THIRD before LEFT came back."""
+    state = State("default", (*STATE.epochs, Epoch(3, "THIRD")), 0, unplanned=(2,))
+    naming = Naming(DefaultReplicationPolicy("."), ("LEFT", "RIGHT", "THIRD"))
+    home = [record(n, n) for n in range(3)]
+    by_third = record(2, 0, 1000, header(1, "LEFT", 2))
+    logs: Logs = {
+        ("LEFT", "T"): home,
+        ("THIRD", "LEFT.T"): home[:1],
+        ("RIGHT", "T"): [record(1, 0, 1000, header(1, "LEFT", 1))],
+        ("THIRD", "T"): [by_third],
+    }
+    ports = Ports(logs)
+    ports.store.manifests = lambda on: [Manifest("p", 3, {"T": {0: (0, 1)}})] * (on == "THIRD")
+    rows = {
+        1: ClosedEpoch(Epoch(1, "LEFT"), {"RIGHT": {0: 1}, "THIRD": {0: 1}}),
+        2: ClosedEpoch(Epoch(2, "RIGHT"), {"RIGHT": {0: 1}, "THIRD": {0: 1}}),
+    }
+    comparison = Comparison(naming, ports, state, "THIRD")  # type: ignore[arg-type]  # as above
+    found = comparison.topic("T", 1, rows, 1)
+    assert (found.replayed, found.late) == (2, 0)
 
 
 def test_what_was_aborted_is_neither_late_nor_replayed() -> None:
@@ -157,7 +197,10 @@ def test_what_was_late_is_judged_again_when_its_producer_comes_back_and_writes_i
     assert written_again(manifests, {"T": rows}, 1) == {"T"}
     assert written_again(manifests[1:], {"T": rows}, 1) == frozenset()
     assert written_again([Manifest("p", 2, {"T": {1: (0, 1)}})], {"T": rows}, 1) == frozenset()
-    assert written_again([Manifest("p", 3, {"T": {0: (0, 1)}})], {"T": rows}, 1) == frozenset()
+    assert written_again([Manifest("p", 1, {"T": {0: (0, 1)}})], {"T": rows}, 1) == frozenset()
+    assert written_again([Manifest("p", 3, {"T": {0: (0, 1)}})], {"T": rows}, 1) == {"T"}, (
+        "slept on"
+    )
     found = Comparison(NAMING, ports, STATE, "RIGHT").topic("T", 1, rows, 1)  # type: ignore[arg-type]  # as above
     assert (found.late, found.replayed, found.row.skip) == (1, 1, {"LEFT": {0: ((2, 3),)}})
 

@@ -434,7 +434,7 @@ def test_a_run_that_was_fenced_after_its_commit_is_completed_by_who_fenced_it(
     second._views = {alias: cluster.view() for alias, cluster in world.clusters.items()}
     second._marks = {a: v.mark for a, v in second._views.items() if v.mark is not None}
     second._planned_on = Revision(1, 0)
-    assert finish(second, world).result == "unchanged"
+    assert finish(second, world).result == "switched"
     fenced = finish(first, world)
     assert (fenced.result, fenced.changed, fenced.epoch) == ("locked", True, 2)
     assert f"{RIGHT} is active" in fenced.message

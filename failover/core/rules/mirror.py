@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from clientlib.protocol.ledger import ClosedEpoch
+from clientlib.protocol.ledger import ClosedEpoch, tail_of
 from clientlib.protocol.types import ClusterAlias, Offset
 from failover.core import standing
 from failover.core.result import Finding, Severity
@@ -199,8 +199,7 @@ def late_records_known(case: Case) -> Iterator[Finding]:
             home = row.epoch.cluster
             if any(e.counter > counter and e.cluster == home for e in epochs):
                 continue  # its next epoch has begun: they are read with it
-            found = row.late.get(home, {}).values()
-            counts[home] = counts.get(home, 0) + sum(b - a for s in found for a, b in s)
+            counts[home] = counts.get(home, 0) + tail_of(row)[0]
     for alias, count in sorted(counts.items()):
         if count:
             yield Finding(

@@ -1,0 +1,83 @@
+"""What producers have written again of a lost cluster's log, wherever that stands."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from clientlib.protocol.fingerprint import LogRecord
+from clientlib.protocol.ledger import Ledger
+from clientlib.protocol.replay import original, original_print
+from clientlib.protocol.skips import Skip, clip, join
+from clientlib.protocol.state import State
+from clientlib.protocol.types import ClusterAlias, Offset, Partition
+from failover.io.ports import LogReader, Ports, Window
+from failover.settled import UnsettledError, held_open
+
+_BATCH = 5_000
+_NEAR = 20_000
+"""So far into the epoch that a loss has opened replays are looked for without a manifest: its
+producer may have ended before it had written that."""
+
+
+class Replays:
+    """Finds the replays of one lost epoch. ``state`` names the epochs since."""
+
+    def __init__(self, ports: Ports, state: State) -> None:
+        self._ports, self._state = ports, state
+
+    def of(
+        self, part: Partition, counter: int, ledger: Ledger, *, stamped: bool
+    ) -> tuple[set[Offset], Counter[bytes]]:
+        """Return what was written again of a log: by its offset there, else by content.
+
+        ``part``: logical; ``counter``: the lost epoch. ``stamped``: timestamps tell records apart.
+        """
+        home = next(e.cluster for e in self._state.epochs if e.counter == counter)
+        offsets: set[Offset] = set()
+        prints: Counter[bytes] = Counter()
+        for alias, span in self._places(part, counter, ledger):
+            for record in records_of(self._ports.reader, alias, part, *span):
+                for one in original(record.headers)[0]:
+                    if (one.cluster, one.epoch) != (home, counter):
+                        continue
+                    if one.offset is not None:
+                        offsets.add(one.offset)
+                    else:
+                        prints[original_print(record, use_timestamp=stamped)] += 1
+        return offsets, prints
+
+    def _places(
+        self, part: Partition, counter: int, ledger: Ledger
+    ) -> Iterator[tuple[ClusterAlias, tuple[Offset, Offset]]]:
+        """Yield where to look: on every cluster that was active since, and can be asked."""
+        later = [epoch for epoch in self._state.epochs if epoch.counter > counter]
+        for alias in dict.fromkeys(epoch.cluster for epoch in later):
+            admin, store = self._ports.admin, self._ports.store
+            if not store.clients([alias]) or part.number >= admin.partitions(alias).get(
+                part.topic, 0
+            ):
+                continue
+            told = (m.ranges.get(part.topic, {}).get(part.number) for m in store.manifests(alias))
+            spans: Skip = tuple(span for span in told if span is not None)
+            if alias == later[0].cluster:
+                start = ledger.start(later[0].counter, part.number, alias)
+                spans = (*spans, (start, start + _NEAR))
+            low, end = admin.starts(alias, [part])[part], admin.ends(alias, [part])[part]
+            for span in clip(join(spans), low, end):
+                yield alias, span
+
+
+def records_of(
+    reader: LogReader, alias: ClusterAlias, part: Partition, start: Offset, end: Offset
+) -> Iterator[LogRecord]:
+    """Yield the committed records of a range. Raises UnsettledError at an open transaction."""
+    at = start
+    while at < end:
+        found = reader.read(alias, {part: Window(at, end, _BATCH)}, committed=True)[part]
+        yield from found.records
+        if found.covered_to is not None:
+            if found.covered_to == at:
+                raise UnsettledError(f"{alias}: {held_open(part, at)}")
+            at = found.covered_to
+        else:
+            full = len(found.records) == _BATCH
+            at = found.records[-1].offset + 1 if full else end
