@@ -12,6 +12,7 @@ from clientlib.io.evidence import EvidenceReader
 from clientlib.protocol import ledger as ledgers
 from clientlib.protocol import recover as recoveries
 from clientlib.protocol.progress import GroupProgress, fold_progress
+from failover.replays import Replays
 from tests.simulation.mutants import together
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from clientlib.core.seat import Evidence, ReadEvidence
     from clientlib.protocol.progress import Known, Report
     from clientlib.protocol.recover import Recovered, RecoverRequest
-    from clientlib.protocol.replay import Manifest
     from tests.simulation.mutants import Mutant
 
 _EVERYTHING = 1 << 60
@@ -86,14 +86,9 @@ def beyond_ignored() -> AbstractContextManager[Any]:
     return patch.object(recoveries, "_beyond", forgetful)
 
 
-def manifests_forgotten() -> AbstractContextManager[Any]:
-    """Nobody hears which records were written again, and so takes the tail for late."""
-    real = rescue.Replay.manifest
-
-    def silent(self: rescue.Replay, client: str) -> Manifest:
-        return replace(real(self, client), ranges={})
-
-    return patch.object(rescue.Replay, "manifest", silent)
+def replays_forgotten() -> AbstractContextManager[Any]:
+    """Nobody looks for what was written again, and so takes the tail for late."""
+    return patch.object(Replays, "_places", lambda *_: iter(()))
 
 
 def largest_report_wins() -> AbstractContextManager[Any]:
@@ -142,7 +137,7 @@ UNPLANNED_MUTANTS: Mapping[str, Mutant] = {
         first_word_is_the_last,
         nobody_is_waited_for,
         beyond_ignored,
-        manifests_forgotten,
+        replays_forgotten,
         largest_report_wins,
         skipped_spans_ignored,
         answer_of_another_cluster,
