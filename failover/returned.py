@@ -14,7 +14,7 @@ a mirror that copies what is not committed makes it one: then the copy ends with
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
@@ -208,15 +208,16 @@ class Comparison:
     def _tail(self, log: Sides, ledger: Ledger, counter: int, end: Offset) -> tuple[Skip, Skip]:
         """Return the tail's spans that were written again, and those that are late."""
         home = ledger.closed[counter].epoch.cluster
-        tail = list(records_of(self._ports.reader, home, log.home, end, log.end))
-        if not tail:
+        tail = records_of(self._ports.reader, home, log.home, end, log.end)
+        first = next(tail, None)
+        if first is None:
             return (), ()
-        stamped = tail[0].timestamp is not None
+        stamped = first.timestamp is not None
         replays = Replays(self._ports, self._state)
         offsets, prints = replays.of(log.home, counter, ledger, stamped=stamped)
         again: list[tuple[Offset, Offset]] = []
         late: list[tuple[Offset, Offset]] = []
-        for record in tail:
+        for record in chain([first], tail):
             likely = likely_prints(record, use_timestamp=stamped)
             known = next((p for p in likely if prints[p] > 0), None)
             if record.offset in offsets:
