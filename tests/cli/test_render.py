@@ -45,8 +45,43 @@ def test_status(snapshot: Snapshot, settings: Settings) -> None:
     check("status", render.status(documents.status(snapshot, settings, found), found))
 
 
+def clients(snapshot: Snapshot) -> RenderableType:
+    return render.clients(
+        {
+            "active": "LEFT",
+            "registered_on": documents.registered_on(snapshot),
+            "clients": documents.clients(snapshot),
+        }
+    )
+
+
 def test_clients(snapshot: Snapshot) -> None:
-    check("clients", render.clients(documents.clients(snapshot)))
+    check("clients", clients(snapshot))
+
+
+def test_clients_of_a_dead_cluster_are_those_that_are_registered_elsewhere(
+    snapshot: Snapshot,
+) -> None:
+    """Who has to decide about what may be lost looks for the ids that the estimate names."""
+    left, right = snapshot.clusters["LEFT"], snapshot.clusters["RIGHT"]
+    dead = replace(left, reachable=False, clients={})
+    there = replace(right, clients=left.clients)
+    told = text(clients(replace(snapshot, clusters={"LEFT": dead, "RIGHT": there})))
+    assert "LEFT does not answer; on RIGHT" in told
+    assert all(ident in told for ident in left.clients)
+    nobody = replace(right, clients={})
+    told = text(clients(replace(snapshot, clusters={"LEFT": dead, "RIGHT": nobody})))
+    assert "LEFT does not answer; on RIGHT: no client is registered" in told
+
+
+def test_who_is_active_is_not_known_where_nobody_answers(
+    snapshot: Snapshot, settings: Settings
+) -> None:
+    gone = {a: replace(c, reachable=False) for a, c in snapshot.clusters.items()}
+    silent = replace(snapshot, clusters=gone, view=replace(snapshot.view, state=None))
+    told = text(render.headline(documents.status(silent, settings, ())))
+    assert "no cluster answers" in told
+    assert "initialised" not in told
 
 
 @pytest.mark.parametrize(
