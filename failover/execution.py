@@ -404,7 +404,9 @@ class Execution:
         if refusal is not None or state is None or self._acts is None:
             self._finish(refusal or self._refusal("refused", ExitCode.REFUSED, "no state"))
             return
-        plan = self._context.plan(self._request)
+        # what was expected has been judged already, by who was active when the command began
+        asked = replace(self._request, expect_active="") if self._acted else self._request
+        plan = self._context.plan(asked)
         if not plan.refusals:
             self._begin_if_accepted(Run(self._request.run, self._request, state), plan)
             return
@@ -627,12 +629,16 @@ class Execution:
         expected, known = self._request.expect_active, {state.active}
         if old is not None and old.target == self._request.to:
             known.add(old.source)
-        done = self._ended or self._declared or self._presumed
-        if self._command != "switch" or not expected or expected in known or done:
+        if self._command != "switch" or not expected or expected in known or self._acted:
             return None
         message = f"{state.active} is active, not {expected} as expected"
         remedy = "somebody has switched since: look at `failover status`"
         return self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy)
+
+    @property
+    def _acted(self) -> bool:
+        """Whether this command has dealt with an older run, or given a cluster up."""
+        return bool(self._ended or self._declared or self._presumed)
 
     def _unfit_switch(self, merged: View) -> RunResult | None:
         state, to = merged.state, self._request.to

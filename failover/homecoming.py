@@ -22,6 +22,7 @@ from clientlib.protocol.windows import ReadWindow, Span
 from failover.io.ports import LogReader, Window
 
 _BATCH = 5_000
+_GAPS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,9 @@ def _requests(sides: Sides, last: Offset, *, stamped: bool) -> Iterator[AlignReq
         since = Span(pair.source, last)
         if even <= sides.end:
             yield replace(_dense(since, Span(pair.target, even), stamped=stamped), bracket=known)
-        at_most = Span(pair.target, sides.end)
+        # further on it need not be looked for: so many gaps are not between a sync and the end
+        far = pair.target + 2 * (last - pair.source) + _GAPS
+        at_most = Span(pair.target, min(sides.end, far))
         yield AlignRequest(since, at_most, last, even, known, use_timestamp=stamped)
     whole = Span(copied.start, last), Span(sides.start, sides.end)
     yield AlignRequest(*whole, last, guess, use_timestamp=stamped)
@@ -139,9 +142,7 @@ def _requests(sides: Sides, last: Offset, *, stamped: bool) -> Iterator[AlignReq
 
 def _dense(source: Span, target: Span, *, stamped: bool) -> AlignRequest:
     """Return the question whether two logs of one length begin and end alike."""
-    return AlignRequest(
-        source, target, source.end, target.end, use_timestamp=stamped, whole=0, budget=0
-    )
+    return AlignRequest(source, target, source.end, target.end, use_timestamp=stamped, budget=0)
 
 
 def _newest_before(sides: Sides, last: Offset) -> Pair | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.replay import Manifest
 from clientlib.protocol.skips import Skip
 from clientlib.protocol.state import View, merge_ledger
 from clientlib.protocol.types import ClusterAlias, Partition
@@ -16,6 +15,7 @@ from failover.core.machine import Diverged, Event, Growth, Owed, Pending, Prepar
 from failover.core.plan import Creation, creations, logical_topics
 from failover.core.quiescence import replaying
 from failover.io.ports import NewTopic, Ports
+from failover.replays import manifests_since
 from failover.returned import Comparison, outgrown, written_again
 
 
@@ -27,8 +27,8 @@ class Preparation:
         self._scope = settings.scope(scope)
         self._naming = naming
         self._ports = ports
-        self._judged: tuple[Manifest, ...] = ()
-        """By what stood in these the late records of the run's target were judged last."""
+        self._judged: tuple[object, ...] = ()
+        """The manifests by which the late records of the run's target were judged last."""
 
     def look(self, run: Run, known: View, reachable: Iterable[ClusterAlias]) -> Event:
         """Create what is missing on the reachable clusters, and align what can be aligned."""
@@ -54,7 +54,7 @@ class Preparation:
             if found:
                 owed[topic] = found
         base = replace(run, topics=topics, owed=owed)
-        owed = joined(owed, self.stragglers(base, known))
+        owed = joined(owed, self.stragglers(base, known, hasty=False))
         return Prepared(topics, joined(owed, self._uncopied(base, known)))
 
     def _replaying(self, run: Run) -> tuple[str, ...]:
@@ -75,21 +75,21 @@ class Preparation:
             if client.id not in skipped
         )
 
-    def stragglers(self, run: Run, known: View) -> Owed:
+    def stragglers(self, run: Run, known: View, *, hasty: bool = True) -> Owed:
         """Return rows of the target's last epoch behind whose known tail something has come since.
 
         What was on its way to it when it was given up, or what a client wrote there that had not
         heard of it. And rows of which something has been written again since. It is looked at again
         until the target opens. Nobody can be asked what was written again when the source is lost
-        in turn.
+        in turn. ``hasty``: see `Comparison`.
         """
         if run.request.emergency:
             return {}
         ledger = with_owed(known, run).ledger
         counter, grown = outgrown(self._ports.admin, run.base, run.topics, ledger, run.target)
-        manifests = self._manifests(run.source) if counter else ()
+        manifests = manifests_since(self._ports.store, run.base, counter) if counter else ()
         again = written_again(manifests, ledger, counter) if manifests != self._judged else ()
-        compare = Comparison(self._naming, self._ports, run.base, run.source)
+        compare = Comparison(self._naming, self._ports, run.base, run.source, hasty=hasty)
         found = {
             topic: (compare.topic(topic, run.topics[topic], ledger[topic], counter).row,)
             for topic in sorted(grown.union(again) & run.topics.keys())
@@ -108,11 +108,6 @@ class Preparation:
         compare = Comparison(self._naming, self._ports, run.base, run.source)
         found = compare.uncopied(run.topics, with_owed(known, run).ledger, epoch)
         return {topic: (one.row,) for topic, one in found}
-
-    def _manifests(self, alias: ClusterAlias) -> tuple[Manifest, ...]:
-        if not self._ports.store.clients([alias]):
-            return self._judged  # it cannot be read, and the run will hear of that elsewhere
-        return tuple(self._ports.store.manifests(alias))
 
     def _absent(
         self, run: Run, topic: str, listed: Mapping[ClusterAlias, Mapping[str, int]]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from clientlib.protocol.errors import FencedError, RemoteError, TimedOutError
 from clientlib.protocol.ledger import ClosedEpoch, tail_of
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.replay import Manifest
 from clientlib.protocol.state import State, View, merge
 from clientlib.protocol.types import ClusterAlias, Partition
 from clientlib.settings import Scope
@@ -17,6 +16,7 @@ from failover.core.publish import lacking
 from failover.core.quiescence import replaying
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
 from failover.io.ports import Ports, Record
+from failover.replays import manifests_since
 from failover.returned import Compared, Comparison, outgrown, owing, written_again
 from failover.settled import UnsettledError
 
@@ -216,19 +216,17 @@ class Rejoining:
                     found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
         counter, grown = outgrown(admin, state, topics, merged.ledger, alias)
         if counter:
-            again = written_again(self._manifests(state.active), merged.ledger, counter)
+            told = manifests_since(self._ports.store, state, counter)
+            again = written_again(told, merged.ledger, counter)
             for topic in sorted((grown | again) & topics.keys()):
                 rows = merged.ledger[topic]
                 found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
-            own = {name: count for name, count in topics.items() if name in listed[alias]}
+            here = listed[alias]
+            own = {name: min(count, here[name]) for name, count in topics.items() if name in here}
             epoch = next(one for one in state.epochs if one.counter == counter)
             for topic, one in compare.uncopied(own, merged.ledger, epoch):
                 found[topic, counter] = one
         return found
-
-    def _manifests(self, alias: ClusterAlias) -> Iterable[Manifest]:
-        self._ports.store.clients([alias])
-        return self._ports.store.manifests(alias)
 
     def _require_replayed(self, state: State) -> None:
         """Wait for the producers: what one has yet to write again would count as late for good.

@@ -1,15 +1,15 @@
 """What producers have written again of a lost cluster's log, wherever that stands."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from clientlib.protocol.fingerprint import LogRecord
 from clientlib.protocol.ledger import Ledger
-from clientlib.protocol.replay import original, original_print
+from clientlib.protocol.replay import Manifest, original, original_print
 from clientlib.protocol.skips import Skip, clip, join
 from clientlib.protocol.state import State
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
-from failover.io.ports import LogReader, Ports, Window
+from failover.io.ports import LogReader, Ports, StateStore, Window
 from failover.settled import UnsettledError, held_open
 
 _BATCH = 5_000
@@ -21,8 +21,9 @@ producer may have ended before it had written that."""
 class Replays:
     """Finds the replays of one lost epoch. ``state`` names the epochs since."""
 
-    def __init__(self, ports: Ports, state: State) -> None:
-        self._ports, self._state = ports, state
+    def __init__(self, ports: Ports, state: State, *, near: bool = True) -> None:
+        self._ports, self._state, self._near = ports, state, near
+        self._listed: dict[ClusterAlias, Mapping[str, int]] = {}
 
     def of(
         self, part: Partition, counter: int, ledger: Ledger, *, stamped: bool
@@ -49,21 +50,41 @@ class Replays:
         self, part: Partition, counter: int, ledger: Ledger
     ) -> Iterator[tuple[ClusterAlias, tuple[Offset, Offset]]]:
         """Yield where to look: on every cluster that was active since, and can be asked."""
-        later = [epoch for epoch in self._state.epochs if epoch.counter > counter]
-        for alias in dict.fromkeys(epoch.cluster for epoch in later):
-            admin, store = self._ports.admin, self._ports.store
-            if not store.clients([alias]) or part.number >= admin.partitions(alias).get(
-                part.topic, 0
-            ):
+        admin, store = self._ports.admin, self._ports.store
+        first, *_ = (epoch for epoch in self._state.epochs if epoch.counter > counter)
+        for alias in since(self._state, counter):
+            if part.number >= self._partitions(alias).get(part.topic, 0):
                 continue
             told = (m.ranges.get(part.topic, {}).get(part.number) for m in store.manifests(alias))
             spans: Skip = tuple(span for span in told if span is not None)
-            if alias == later[0].cluster:
-                start = ledger.start(later[0].counter, part.number, alias)
+            if self._near and alias == first.cluster:
+                start = ledger.start(first.counter, part.number, alias)
                 spans = (*spans, (start, start + _NEAR))
-            low, end = admin.starts(alias, [part])[part], admin.ends(alias, [part])[part]
+            if not spans:
+                continue
+            # not behind a transaction that is open: who has yet to write again was waited for
+            low, end = admin.starts(alias, [part])[part], admin.stable_ends(alias, [part])[part]
             for span in clip(join(spans), low, end):
                 yield alias, span
+
+    def _partitions(self, alias: ClusterAlias) -> Mapping[str, int]:
+        """Return a cluster's topics, asked once; none where it does not answer."""
+        if alias not in self._listed:
+            heard = self._ports.store.clients([alias])
+            self._listed[alias] = self._ports.admin.partitions(alias) if heard else {}
+        return self._listed[alias]
+
+
+def since(state: State, counter: int) -> tuple[ClusterAlias, ...]:
+    """Return the clusters that were active after an epoch, in order."""
+    later = (epoch.cluster for epoch in state.epochs if epoch.counter > counter)
+    return tuple(dict.fromkeys(later))
+
+
+def manifests_since(store: StateStore, state: State, counter: int) -> tuple[Manifest, ...]:
+    """Return what producers say that they have written again since, wherever that can be read."""
+    heard = (alias for alias in since(state, counter) if store.clients([alias]))
+    return tuple(manifest for alias in heard for manifest in store.manifests(alias))
 
 
 def records_of(

@@ -103,9 +103,19 @@ def _gave_up(state: State, epoch: Epoch, after: Epoch) -> bool:
 class Comparison:
     """Compares one returned cluster with the ledger, topic by topic."""
 
-    def __init__(self, naming: Naming, ports: Ports, state: State, survivor: ClusterAlias) -> None:
+    def __init__(
+        self,
+        naming: Naming,
+        ports: Ports,
+        state: State,
+        survivor: ClusterAlias,
+        *,
+        hasty: bool = False,
+    ) -> None:
+        """``hasty``: writes are closed, and what takes long was looked for before."""
         self._naming, self._ports, self._state = naming, ports, state
         self._survivor = survivor
+        self._replays = Replays(ports, state, near=not hasty)
         self._pairs: dict[ClusterAlias, Mapping[Partition, tuple[Pair, ...]]] = {}
 
     def uncopied(
@@ -122,7 +132,8 @@ class Comparison:
             rows = ledger.get(name, {})
             if epoch.counter in rows:
                 continue
-            row = ClosedEpoch(epoch, {self._survivor: {}})
+            copies = {self._survivor, *self._state.clusters} - {epoch.cluster}
+            row = ClosedEpoch(epoch, {alias: {} for alias in sorted(copies)})
             found = self.topic(name, partitions, {**rows, epoch.counter: row}, epoch.counter)
             if found.late or found.replayed:
                 yield name, found
@@ -167,8 +178,8 @@ class Comparison:
         ends, starts = self._settled_ends(home, homes), admin.starts(home, homes)
         name_of_copy = self._naming.log_name(home, name, there)
         copies = {p: Partition(name_of_copy, p.number) for p in homes}
-        known = name_of_copy in admin.partitions(there)
-        firsts = admin.starts(there, copies.values()) if known else {}
+        width = admin.partitions(there).get(name_of_copy, 0)
+        firsts = admin.starts(there, [copy for copy in copies.values() if copy.number < width])
         for part, copy in copies.items():
             first = ledger.start(row.epoch.counter, part.number, there)
             yield Sides(
@@ -213,8 +224,7 @@ class Comparison:
         if first is None:
             return (), ()
         stamped = first.timestamp is not None
-        replays = Replays(self._ports, self._state)
-        offsets, prints = replays.of(log.home, counter, ledger, stamped=stamped)
+        offsets, prints = self._replays.of(log.home, counter, ledger, stamped=stamped)
         again: list[tuple[Offset, Offset]] = []
         late: list[tuple[Offset, Offset]] = []
         for record in chain([first], tail):

@@ -491,12 +491,16 @@ class Runtime:
 
     def asked(self, partitions: Iterable[TopicPartition]) -> None:
         """Let the application choose where to begin: ``assign`` inside its ``on_assign``."""
+        ends = True
         for wanted in partitions:
             key = (wanted.topic, wanted.partition)
             track = self.tracks.get(key)
             if track is None or wanted.offset in {OFFSET_INVALID, track.span.next}:
                 continue
-            offset = self._end(track, wanted) if wanted.offset == OFFSET_END else wanted.offset
+            offset = wanted.offset
+            if offset == OFFSET_END and ends:
+                offset = self._end(track, wanted)
+                ends = offset != OFFSET_END  # a silent cluster is not asked for each one
             self.sought(track, offset)
             if offset < 0:
                 self.assignment.begin_at(key, offset, track.span)

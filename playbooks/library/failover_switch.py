@@ -36,7 +36,7 @@ options:
     choices: [planned, failback, emergency]
     default: planned
   expect_active:
-    description: Refuse unless this cluster is active. Not for O(mode=failback).
+    description: Refuse unless this cluster is active.
     type: str
   timeout:
     description: Writes reopen on the old side when they were closed for longer, in seconds.

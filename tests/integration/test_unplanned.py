@@ -5,11 +5,13 @@ import os
 import random
 import signal
 import threading
+from functools import partial
 
 import pytest
 from application import Application, tool
 from disaster import (
     complete,
+    deafen,
     give_up_left,
     leave_a_tail,
     rejoin,
@@ -17,7 +19,9 @@ from disaster import (
     work_on,
     work_on_up_to,
 )
+from repeating import Log
 
+from clientlib import FailoverProducer
 from clientlib.protocol.state import merge
 from failover.core.result import ExitCode
 from failover.engine import connect
@@ -224,6 +228,33 @@ def test_left_dies_while_a_member_gives_its_partitions_back(app: Application) ->
         app.lab.start("LEFT")
     verdict = app.finish()
     assert verdict.ok, verdict.to_json()
+
+
+def test_left_is_killed_while_a_busy_producers_connection_to_it_is_gone(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it could never hand over is written on RIGHT, once and in order, and reported there."""
+    app.consume(1, commit="batch")
+    deafen(monkeypatch, "LEFT")
+    reports: list[tuple[int, bool]] = []
+    producer = FailoverProducer({"failover.config": app.config})
+    wait_until(lambda: producer.state == "open", timeout_s=60, what="it does not open")
+    for number in range(500):
+        told = partial(lambda number, error, _: reports.append((number, error is None)), number)
+        producer.produce(app.topic, b"%d" % number, b"one partition", on_delivery=told)
+        producer.poll(0)
+    assert not reports
+    app.lab.kill("LEFT")
+    try:
+        switched(app.emergency("RIGHT"))
+        assert producer.flush(60) == 0
+        assert producer.active == "RIGHT"
+        producer.close()
+        assert reports == [(number, True) for number in range(500)]
+        held = Log(app.lab, "RIGHT", app.topic, "read_uncommitted")
+        assert held.values == {str(number): 1 for number in range(500)}
+    finally:
+        app.lab.start("LEFT")
 
 
 def test_loss_that_nobody_accepted_and_an_old_side_that_answers_are_refused(

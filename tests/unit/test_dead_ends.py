@@ -7,7 +7,7 @@ from clientlib.protocol.state import Phase, State
 from clientlib.protocol.types import Epoch
 from failover.core import journal
 from failover.core.machine import Run, RunPhase
-from failover.core.result import ExitCode, Finding, Severity
+from failover.core.result import ExitCode, Finding, Severity, SwitchRequest
 from tests.unit.switch_world import LEFT, RIGHT, SCOPE, World
 from tests.unit.test_stranded import dies_in, emergency, shown, without
 from tests.unit.test_switch_engine_fake import lively
@@ -276,3 +276,24 @@ def test_what_was_written_to_a_topic_that_was_never_copied_comes_late(
         assert world.orchestrator().rejoin(LEFT).measured["late"] == 3
     assert world.orchestrator().switch(world.request(LEFT)).result == "switched"
     assert world.merged().ledger["T9"][1].late == {LEFT: {1: ((0, 3),)}}
+
+
+@pytest.mark.parametrize("lost", [LEFT, RIGHT])
+def test_who_was_expected_to_be_active_is_not_asked_again_behind_what_was_presumed(
+    world: World, lost: str
+) -> None:
+    """A playbook expects who was active when it began; the plan would have refused it then."""
+    dies_in(world, RunPhase.COMMITTING)
+    without(world, lost)
+    to = RIGHT if lost == LEFT else LEFT
+    mismatch = Finding("active-mismatch", Severity.BLOCK, "scope", "another is active", "", "")
+
+    def preflight(_: object, request: SwitchRequest) -> tuple[Finding, ...]:
+        active = shown(world, to).active
+        return (mismatch,) if request.expect_active not in {"", active} else ()
+
+    world.preflight = preflight  # type: ignore[method-assign]  # the rule that the real one has
+    asked = world.request(to, emergency=True, allow_data_loss=True, expect_active=LEFT)
+    result = world.orchestrator().switch(asked)
+    assert (result.result, result.exit_code) == ("switched", ExitCode.OK), result
+    assert shown(world, to).active == to

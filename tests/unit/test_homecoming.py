@@ -108,6 +108,22 @@ def test_a_large_log_with_markers_is_compared_from_the_newest_sync_on(behind: in
     assert found(reader, sides(copied, home_end)) is None, "nobody can tell without it"
 
 
+def test_a_few_records_before_a_large_tail_are_compared_too() -> None:
+    for copied in (1, 15, 40, 900):
+        reader = Reader(dense, dense, (MANY, copied))
+        assert found(reader, sides(copied, MANY)) == copied
+        assert reader.count < 10_000
+
+
+def test_a_marker_between_the_newest_sync_and_a_large_tail_hides_nothing() -> None:
+    end = 310_010  # 10 markers behind the sync, and then a tail of its own size
+    copied = end - end // 1_000
+    pair = Pair(source=300_000, target=300_000 - 300)
+    reader = Reader(marked, dense, (end + MANY, copied))
+    assert found(reader, sides(copied, end + MANY, pairs=(pair,))) == end
+    assert reader.count < 60_000
+
+
 def test_a_sync_of_another_topic_of_that_name_is_no_evidence() -> None:
     asked = sides(copied=MANY, home_end=MANY + 5, pairs=(Pair(MANY - 100, MANY - 90),))
     assert found(Reader(dense, dense, (MANY + 5, MANY)), asked) == MANY

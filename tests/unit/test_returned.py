@@ -31,6 +31,7 @@ class Ports:
     def __init__(self, logs: Logs, manifests: Iterable[Manifest] = ()) -> None:
         self._logs = logs
         self.stable: dict[tuple[str, str], int] = {}
+        self.asked: list[tuple[str, str, int]] = []
         self.aborted: tuple[int, ...] = ()  # on LEFT
         self.admin = self.reader = self
         self.store = SimpleNamespace(
@@ -54,6 +55,7 @@ class Ports:
         self, alias: str, windows: Mapping[Partition, Window], *, committed: bool
     ) -> dict[Partition, Records]:
         ((part, window),) = windows.items()
+        self.asked.append((alias, part.topic, window.end))
         found = [r for r in self._logs[alias, part.topic][window.start : window.end] if r]
         if committed and (alias, part.topic) == ("LEFT", "T"):
             found = [r for r in found if r.offset not in self.aborted]
@@ -122,6 +124,23 @@ def test_replays_are_looked_for_on_every_cluster_that_was_active_since() -> None
     comparison = Comparison(naming, ports, state, "THIRD")  # type: ignore[arg-type]  # as above
     found = comparison.topic("T", 1, rows, 1)
     assert (found.replayed, found.late) == (2, 0)
+
+
+def test_a_transaction_that_is_open_on_the_survivor_holds_nothing_up() -> None:
+    """Whoever has yet to write again was waited for: this is the application's own."""
+    home = [record(0, 0), record(1, 1)]
+    again = record(1, 0, 1000, header(1, "LEFT", 1))
+    logs: Logs = {
+        ("LEFT", "T"): home,
+        ("RIGHT", "LEFT.T"): home[:1],
+        ("RIGHT", "T"): [again, record(7, 1)],
+    }
+    ports = Ports(logs)
+    ports.stable["RIGHT", "T"] = 1
+    ports.asked.clear()
+    assert compared(ports, 1).replayed == 1
+    assert ("RIGHT", "T", 1) in ports.asked
+    assert all(end <= 1 for alias, topic, end in ports.asked if (alias, topic) == ("RIGHT", "T"))
 
 
 def test_what_was_aborted_is_neither_late_nor_replayed() -> None:
