@@ -6,7 +6,7 @@ Field names are part of the interface; fields are added, never renamed.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clientlib.protocol.clients import Registration
+from clientlib.protocol.clients import Registration, Role
 from clientlib.protocol.token import decode
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings, redacted
@@ -96,6 +96,7 @@ def status(snapshot: Snapshot, settings: Settings, found: Iterable[Finding]) -> 
         },
         "flows": [_flow(flow) for flow in snapshot.flows],
         "groups": groups(snapshot),
+        "registered_on": registered_on(snapshot),
         "clients": clients(snapshot),
         "findings": [finding(one) for one in found],
     }
@@ -188,9 +189,13 @@ def registered_on(snapshot: Snapshot) -> list[ClusterAlias]:
 
 def clients(snapshot: Snapshot) -> list[Document]:
     """Return the registered clients, producers first; see `registered_on`."""
-    newest: dict[str, Registration] = {}
+    state, newest = snapshot.view.state, dict[str, Registration]()
     for alias in registered_on(snapshot):
         for ident, found in snapshot.clusters[alias].clients.items():
+            # consumers are registered where they read; elsewhere are those of another time
+            old = found.client.role is Role.CONSUMER and found.expired(snapshot.at_ms)
+            if old and state is not None and alias != state.active:
+                continue
             if ident not in newest or newest[ident].renewed_ms < found.renewed_ms:
                 newest[ident] = found
     known = newest.values()

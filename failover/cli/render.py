@@ -91,7 +91,7 @@ def status(document: Mapping[str, Any], found: Iterable[Finding]) -> RenderableT
     ]
     if document["groups"]:
         parts.append(section("Groups", groups(document["groups"], document["active"])))
-    parts.append(section("Clients", _client_summary(document["clients"])))
+    parts.append(section("Clients", _client_summary(document)))
     parts.append(section("Findings", findings(found)))
     return Group(*parts)
 
@@ -153,19 +153,27 @@ def _marked(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[bool, tuple[str,
     return ((index == 0, item) for index, item in enumerate(items))
 
 
-def _client_summary(known: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _client_summary(document: Mapping[str, Any]) -> RenderableType:
+    known = document["clients"]
     living = [one for one in known if not one["expired"]]
     producers = sum(one["role"] == "producer" for one in living)
     gone = len(known) - len(living)
     text = f"{producers} producers, {len(living) - producers} consumers"
-    return Text(f"{text}; {gone} no longer renewing" if gone else text)
+    told = [text, f"{gone} no longer renewing" if gone else "", _elsewhere(document)]
+    return Text("; ".join(filter(None, told)))
+
+
+def _elsewhere(document: Mapping[str, Any]) -> str:
+    """Say where clients are registered when the active cluster cannot be asked."""
+    active, told = document["active"], document["registered_on"]
+    if active is None or active in told:
+        return ""
+    return f"{active} does not answer; on {', '.join(told)}"
 
 
 def clients(document: Mapping[str, Any]) -> RenderableType:
     """Return `failover clients`."""
-    known, told = document["clients"], document["registered_on"]
-    active = document["active"]
-    elsewhere = "" if active in told else f"{active} does not answer; on {', '.join(told)}"
+    known, elsewhere = document["clients"], _elsewhere(document)
     if not known:
         return Text(f"{elsewhere}: no client is registered".removeprefix(": "))
     return Group(Text(elsewhere), _clients(known)) if elsewhere else _clients(known)
