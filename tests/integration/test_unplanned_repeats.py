@@ -11,8 +11,8 @@ from repeating import kill_between_flushes, skipped, wait_repeated
 
 from failover.engine import connect
 
-SMALL_STEPS = {"LEFT.consumer.max.poll.records": "20"}
-"""So that MirrorMaker 2 can be met while it sends again what it had sent."""
+SMALL_STEPS = {"LEFT.consumer.max.poll.records": "1", "RIGHT.producer.batch.size": "0"}
+"""One record a request, so that MirrorMaker 2 can be met while it sends again what it had sent."""
 
 
 @pytest.fixture
