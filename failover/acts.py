@@ -41,7 +41,7 @@ from failover.core.machine import (
     WriteFailed,
 )
 from failover.core.plan import Creation
-from failover.core.quiescence import quiescence, replaying
+from failover.core.quiescence import quiescence, replayed_into, replaying
 from failover.io.ports import Outcome, Ports, Record, Status
 from failover.prepare import Preparation, with_owed
 from failover.repeats import Repeats
@@ -222,8 +222,8 @@ class Acts:
         if unread:
             return Pending(tuple(f"cluster {alias} cannot be read" for alias in unread))
         closing = publish.closing(run).order
-        unplanned = run.base.epoch.counter if run.base.epoch.counter in run.base.unplanned else 0
-        told = quiescence(found.values(), closing, self._ports.clock.now_ms(), unplanned)
+        now_ms = self._ports.clock.now_ms()
+        told = quiescence(found.values(), closing, now_ms, replayed_into(run.base))
         skipped = [c.id for c in told.writing if c.id in run.request.skip_clients]
         waiting = tuple(_described(c) for c in told.writing if c.id not in skipped)
         if waiting:

@@ -13,10 +13,10 @@ from failover.copies import CopyWatch, Route
 from failover.core import publish
 from failover.core.machine import Diverged, Event, Growth, Owed, Pending, Prepared, Run, joined
 from failover.core.plan import Creation, creations, logical_topics
-from failover.core.quiescence import replaying
+from failover.core.quiescence import replayed_into, replaying
 from failover.io.ports import NewTopic, Ports
 from failover.replays import manifests_since
-from failover.returned import Comparison, outgrown, written_again
+from failover.returned import Comparison, lost_epoch, outgrown, written_again
 
 
 class Preparation:
@@ -63,11 +63,11 @@ class Preparation:
         What they write afterwards would stand behind the end of the epoch, and what they have
         written before would count as late.
         """
-        base = run.base
-        if run.request.emergency or base.epoch.counter not in base.unplanned:
+        if run.request.emergency or not replayed_into(run.base):
             return ()
         clients = self._ports.store.clients([run.source]).get(run.source, {})
-        found = replaying(clients.values(), base.epoch.counter, self._ports.clock.now_ms())
+        now_ms = self._ports.clock.now_ms()
+        found = replaying(clients.values(), run.base.epoch.counter, now_ms)
         skipped = run.request.skip_clients
         return tuple(
             f"producer {client.id} has yet to write again what {run.source} lacks"
@@ -85,9 +85,12 @@ class Preparation:
         """
         if run.request.emergency:
             return {}
-        ledger = with_owed(known, run).ledger
-        counter, grown = outgrown(self._ports.admin, run.base, run.topics, ledger, run.target)
-        manifests = manifests_since(self._ports.store, run.base, counter) if counter else ()
+        lost = lost_epoch(run.base, run.target)
+        if lost is None:
+            return {}
+        ledger, counter = with_owed(known, run).ledger, lost.counter
+        grown = outgrown(self._ports.admin, run.base, run.topics, ledger, lost)
+        manifests = manifests_since(self._ports.store, run.base, counter)
         again = written_again(manifests, ledger, counter) if manifests != self._judged else ()
         compare = Comparison(self._naming, self._ports, run.base, run.source, hasty=hasty)
         found = {
@@ -99,14 +102,11 @@ class Preparation:
 
     def _uncopied(self, run: Run, known: View) -> Owed:
         """Return rows of topics that nobody but the target had when it was given up."""
-        if run.request.emergency:
+        lost = lost_epoch(run.base, run.target)
+        if run.request.emergency or lost is None:
             return {}
-        counter, _ = outgrown(self._ports.admin, run.base, {}, {}, run.target)
-        if not counter:
-            return {}
-        epoch = next(one for one in run.base.epochs if one.counter == counter)
         compare = Comparison(self._naming, self._ports, run.base, run.source)
-        found = compare.uncopied(run.topics, with_owed(known, run).ledger, epoch)
+        found = compare.uncopied(run.topics, with_owed(known, run).ledger, lost)
         return {topic: (one.row,) for topic, one in found}
 
     def _absent(

@@ -13,11 +13,11 @@ from clientlib.settings import Scope
 from failover.core import report, standing
 from failover.core.plan import logical_topics
 from failover.core.publish import lacking
-from failover.core.quiescence import replaying
+from failover.core.quiescence import replayed_into, replaying
 from failover.core.result import ExitCode, Finding, RunResult, SwitchRequest
 from failover.io.ports import Ports, Record
 from failover.replays import manifests_since
-from failover.returned import Compared, Comparison, outgrown, owing, written_again
+from failover.returned import Compared, Comparison, lost_epoch, outgrown, owing, written_again
 from failover.settled import UnsettledError
 
 _MARK_LIVES_S = 3.2
@@ -214,8 +214,9 @@ class Rejoining:
             for home, counter in owing(state, rows):
                 if home == alias and topic in topics and state.active in rows[counter].ends:
                     found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
-        counter, grown = outgrown(admin, state, topics, merged.ledger, alias)
-        if counter:
+        lost = lost_epoch(state, alias)
+        if lost is not None:
+            counter, grown = lost.counter, outgrown(admin, state, topics, merged.ledger, lost)
             told = manifests_since(self._ports.store, state, counter)
             again = written_again(told, merged.ledger, counter)
             for topic in sorted((grown | again) & topics.keys()):
@@ -223,8 +224,7 @@ class Rejoining:
                 found[topic, counter] = compare.topic(topic, topics[topic], rows, counter)
             here = listed[alias]
             own = {name: min(count, here[name]) for name, count in topics.items() if name in here}
-            epoch = next(one for one in state.epochs if one.counter == counter)
-            for topic, one in compare.uncopied(own, merged.ledger, epoch):
+            for topic, one in compare.uncopied(own, merged.ledger, lost):
                 found[topic, counter] = one
         return found
 
@@ -233,7 +233,7 @@ class Rejoining:
 
         Raises UnsettledError.
         """
-        if state.epoch.counter not in state.unplanned:
+        if not replayed_into(state):
             return
         clients = self._ports.store.clients([state.active]).get(state.active, {})
         waiting = replaying(clients.values(), state.epoch.counter, self._ports.clock.now_ms())

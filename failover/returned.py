@@ -19,7 +19,7 @@ from itertools import chain, pairwise
 from clientlib.protocol.ledger import ClosedEpoch, Ledger
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.replay import Manifest, likely_prints
-from clientlib.protocol.skips import Skip, join
+from clientlib.protocol.skips import Skip, join, size
 from clientlib.protocol.state import State
 from clientlib.protocol.syncs import Pair
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition
@@ -51,22 +51,27 @@ def owing(state: State, rows: Mapping[int, ClosedEpoch]) -> Iterator[tuple[Clust
             yield row.epoch.cluster, counter
 
 
+def lost_epoch(state: State, home: ClusterAlias) -> Epoch | None:
+    """Return the last epoch of a cluster, if it ended with its loss."""
+    lost = [e for e, after in pairwise(state.epochs) if _gave_up(state, e, after)]
+    own = [e for e in state.epochs if e.cluster == home]
+    return own[-1] if own and own[-1] in lost else None
+
+
 def outgrown(
     admin: Admin,
     state: State,
     topics: Mapping[str, int],
     ledger: Mapping[str, Mapping[int, ClosedEpoch]],
-    home: ClusterAlias,
-) -> tuple[int, frozenset[str]]:
-    """Return the topics whose log at home has grown behind the known tail of its last epoch.
+    lost: Epoch,
+) -> frozenset[str]:
+    """Return the topics whose log at home has grown behind the known tail of a lost epoch.
 
-    And that epoch's counter, 0 if it did not end with a loss. One question for all logs.
+    One question for all logs.
     """
-    lost = [e.counter for e, after in pairwise(state.epochs) if _gave_up(state, e, after)]
-    own = [e.counter for e in state.epochs if e.cluster == home]
-    counter = own[-1] if own and own[-1] in lost else 0
+    counter, home = lost.counter, lost.cluster
     known: dict[Partition, Offset] = {}
-    for topic, partitions in topics.items() if counter else ():
+    for topic, partitions in topics.items():
         rows = ledger.get(topic, {})
         if counter not in rows or home not in rows[counter].ends:
             continue
@@ -76,7 +81,7 @@ def outgrown(
         }
         known |= {part: end for part, end in behind.items() if end is not None}
     now = admin.ends(home, list(known)) if known else {}
-    return counter, frozenset(part.topic for part, end in known.items() if now[part] > end)
+    return frozenset(part.topic for part, end in known.items() if now[part] > end)
 
 
 def written_again(
@@ -167,7 +172,8 @@ class Comparison:
             skip=_added(row.skip, home, skip),
             late=_added(row.late, home, late),
         )
-        return Compared(found, tuple(diverged), _count(late), _count(skip))
+        late_count, again = (sum(map(size, by.values())) for by in (late, skip))
+        return Compared(found, tuple(diverged), late_count, again)
 
     def _logs(
         self, name: str, partitions: int, ledger: Ledger, row: ClosedEpoch
@@ -258,7 +264,3 @@ def _added(
             into = result.setdefault(home, {})
             into[number] = join(into.get(number, ()), found)
     return result
-
-
-def _count(spans: Mapping[int, Skip]) -> int:
-    return sum(end - first for by in spans.values() for first, end in by)

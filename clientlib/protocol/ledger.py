@@ -16,11 +16,11 @@ start on a cluster is that log's previous end there, else 0.
 Rules: DESIGN section 2. It is Kafka's leader-epoch cache, one level up.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from clientlib.protocol.errors import LedgerUnknownError
-from clientlib.protocol.skips import Skip, clip, join, past, without
+from clientlib.protocol.skips import Skip, clip, join, past, size, without
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Position
 
 
@@ -55,11 +55,7 @@ def tail_of(row: ClosedEpoch) -> tuple[int, int]:
     home = row.epoch.cluster
     again, late = row.skip.get(home, {}), row.late.get(home, {})
     left = (without(spans, again.get(number, ())) for number, spans in late.items())
-    return _count(left), _count(again.values())
-
-
-def _count(skips: Iterable[Skip]) -> int:
-    return sum(end - first for skip in skips for first, end in skip)
+    return sum(map(size, left)), sum(map(size, again.values()))
 
 
 def join_spans(one: Spans, other: Spans) -> dict[ClusterAlias, dict[int, Skip]]:
@@ -259,7 +255,7 @@ def _from_home(
     copy skips is what MM2 has sent twice.
     """
     ours, theirs = clip(skips[0], *source), clip(skips[1], *target)
-    matched = sum(end - first for first, end in theirs) >= sum(end - first for first, end in ours)
+    matched = size(theirs) >= size(ours)
     return NeedsAlignment(at, source, target, skips if matched else ((), skips[1]))
 
 

@@ -32,6 +32,11 @@ def clip(skip: Skip, start: Offset, end: Offset | None) -> Skip:
     return tuple((first, stop) for first, stop in parts if first < stop)
 
 
+def size(skip: Iterable[tuple[Offset, Offset]]) -> int:
+    """Return how many offsets lie in the spans."""
+    return sum(end - first for first, end in skip)
+
+
 def without(skip: Skip, other: Skip) -> Skip:
     """Return the part of the spans that no other span covers."""
     left: list[tuple[Offset, Offset]] = []

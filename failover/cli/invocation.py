@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clientlib.protocol.errors import ConfigurationError
 from failover.cli.errors import RefusedError
 from failover.core.result import ExitCode
 
@@ -54,12 +55,10 @@ class Invocation:
 
         Or naming the form, before anything is done, where its output has no ``properties``.
         """
-        from clientlib.protocol.errors import ConfigurationError  # noqa: PLC0415 - as below
         from clientlib.settings import load  # noqa: PLC0415 - reads YAML; help does not need it
 
         if self.form is Form.PROPERTIES and not properties:
             raise ConfigurationError("-o properties is a form of `failover active` only")
-
         settings = load(self.config or _found())
         settings.scope(self.scope)
         return settings

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clientlib.protocol.clients import Client, Registration, Role
+from clientlib.protocol.state import State
 
 Order = tuple[int, int]
 """Epoch counter and revision of a state."""
@@ -47,6 +48,11 @@ def quiescence(
         elif newest.replayed < unplanned or not any(_quiet(one.client, closing) for one in ones):
             writing.append(newest)
     return Producers(tuple(writing), tuple(gone))
+
+
+def replayed_into(state: State) -> int:
+    """Return the counter of the open epoch if it began without its predecessor's end, else 0."""
+    return state.epoch.counter if state.epoch.counter in state.unplanned else 0
 
 
 def replaying(registered: Iterable[Registration], epoch: int, now_ms: int) -> list[Client]:

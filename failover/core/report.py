@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from clientlib.protocol.skips import size
 from clientlib.protocol.state import View
 from clientlib.protocol.types import ClusterAlias
 from failover.core import journal, standing
@@ -265,7 +266,7 @@ def _message(run: Run) -> str:
 
 
 def _skipped(run: Run) -> int:
-    return sum(end - first for spans in run.skips.values() for first, end in spans)
+    return sum(map(size, run.skips.values()))
 
 
 def _told_of_repeats(run: Run) -> str:

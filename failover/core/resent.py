@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clientlib.protocol.fingerprint import LogRecord, fingerprint
-from clientlib.protocol.skips import Skip, Squeezed, join, past, within
+from clientlib.protocol.skips import Skip, Squeezed, join, past, size, within
 from clientlib.protocol.syncs import Pair
 from clientlib.protocol.types import Offset
 from clientlib.protocol.windows import Reader, ReadWindow, Span, Steps
@@ -143,7 +143,7 @@ class _Search:
 
     def _result(self) -> Resent:
         skip = join(self.skip)
-        skipped = sum(end - first for first, end in self.skip)
+        skipped = size(self.skip)
         noted = self.evidence.committed - self.evidence.begin.source
         if skip and skipped > self._held() - noted:
             return Resent((), "what it seems to repeat contradicts what MirrorMaker 2 has noted")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from clientlib.protocol.errors import LedgerUnknownError
 from clientlib.protocol.ledger import Ledger
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.skips import Skip, clip
+from clientlib.protocol.skips import Skip, clip, size
 from clientlib.protocol.token import decode
 from clientlib.protocol.types import ClusterAlias, Offset, Partition
 from failover.core.snapshot import Snapshot
@@ -32,7 +32,7 @@ class Unread(NamedTuple):
     def below(self, offset: Offset) -> tuple[Offset, Offset, int]:
         """Return first, end and number of its offsets below another one; skipped do not count."""
         end = max(self.first, min(self.end, offset))
-        passed = sum(b - a for a, b in clip(self.skip, self.first, end))
+        passed = size(clip(self.skip, self.first, end))
         return self.first, end, end - self.first - passed
 
 

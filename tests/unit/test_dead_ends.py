@@ -19,6 +19,14 @@ def world() -> World:
     return lively()
 
 
+def lost_and_back(world: World) -> None:
+    """Lose LEFT to RIGHT, and let it answer again; clients do nothing from then on."""
+    without(world, LEFT)
+    assert emergency(world, RIGHT).result == "switched"
+    world.clusters[LEFT].up = True
+    world.on_sleep = world.on_publish = lambda: None
+
+
 @pytest.mark.parametrize("command", ["switch", "resume"])
 def test_a_commit_that_is_never_taken_is_undone_when_its_time_is_over(
     world: World, command: str
@@ -120,10 +128,7 @@ def test_a_returned_cluster_is_not_compared_before_its_producers_have_written_ag
     world: World,
 ) -> None:
     """Its tail would count as late, and be delivered as that and as replays."""
-    without(world, LEFT)
-    assert emergency(world, RIGHT).result == "switched"
-    world.clusters[LEFT].up = True
-    world.on_sleep = world.on_publish = lambda: None
+    lost_and_back(world)
     behind = Client("slow", Role.PRODUCER, SCOPE, replayed=1, ttl_ms=600_000)
     world.register(RIGHT, behind)
     told = world.orchestrator().rejoin(LEFT)
@@ -138,11 +143,8 @@ def test_a_returned_cluster_that_alone_answers_is_not_taken_for_the_active_one(
     world: World,
 ) -> None:
     """A job that waits for it would end well, and nobody would ever take it in."""
-    without(world, LEFT)
-    assert emergency(world, RIGHT).result == "switched"
-    world.clusters[LEFT].up = True
+    lost_and_back(world)
     world.clusters[RIGHT].up = False
-    world.on_sleep = world.on_publish = lambda: None
     told = world.orchestrator().rejoin(LEFT)
     assert (told.result, told.exit_code) == ("unreachable", ExitCode.UNREACHABLE)
     assert "RIGHT, which may know of a later epoch" in told.message
@@ -224,10 +226,7 @@ def test_a_commit_that_could_not_be_presumed_is_not_told_as_one(world: World) ->
 
 def test_a_failback_waits_for_who_has_yet_to_write_again(world: World) -> None:
     """It slept through the loss; its records came first as late ones, then as replays."""
-    without(world, LEFT)
-    assert emergency(world, RIGHT).result == "switched"
-    world.clusters[LEFT].up = True
-    world.on_sleep = world.on_publish = lambda: None
+    lost_and_back(world)
     world.register(RIGHT, Client("slow", Role.PRODUCER, SCOPE, replayed=1, ttl_ms=600_000))
     result = world.orchestrator().switch(world.request(LEFT))
     assert (result.result, result.changed) != ("switched", True), result
@@ -250,10 +249,7 @@ def test_a_cluster_that_is_taken_in_again_tells_once_more_what_it_holds(world: W
     world.replicate()
     world.copying = False
     world.write(LEFT, "T1", 0, "only here")
-    without(world, LEFT)
-    assert emergency(world, RIGHT).result == "switched"
-    world.clusters[LEFT].up = True
-    world.on_sleep = world.on_publish = lambda: None
+    lost_and_back(world)
     told = [world.orchestrator().rejoin(LEFT) for _ in range(2)]
     assert [one.measured["late"] for one in told] == [1, 1], told
     assert [one.result for one in told] == ["rejoined", "unchanged"]

@@ -14,7 +14,7 @@ from clientlib.protocol.replay import Manifest, header
 from clientlib.protocol.state import State, merge_ledger
 from clientlib.protocol.types import Epoch, Partition
 from failover.io.ports import Records, Window
-from failover.returned import Compared, Comparison, outgrown, written_again
+from failover.returned import Compared, Comparison, lost_epoch, outgrown, written_again
 
 Logs = Mapping[tuple[str, str], list[LogRecord | None]]
 STATE = State("default", (Epoch(1, "LEFT"), Epoch(2, "RIGHT")), 0, unplanned=(2,))
@@ -184,19 +184,22 @@ def test_a_record_that_comes_through_after_the_comparison_is_looked_at_too() -> 
     rows = {1: compared(ports, 1).row}
     topics, comparison = {"T": 1}, Comparison(NAMING, ports, STATE, "RIGHT")  # type: ignore[arg-type]  # as above
 
-    def grown() -> tuple[int, frozenset[str]]:
-        return outgrown(ports, STATE, topics, {"T": rows}, "LEFT")  # type: ignore[arg-type]  # as above
+    lost = lost_epoch(STATE, "LEFT")
+    assert lost == Epoch(1, "LEFT")
 
-    assert grown() == (1, frozenset())
+    def grown() -> frozenset[str]:
+        return outgrown(ports, STATE, topics, {"T": rows}, lost)  # type: ignore[arg-type]  # as above
+
+    assert grown() == frozenset()
     home.append(record(1, 1))
-    assert grown() == (1, frozenset({"T"}))
+    assert grown() == {"T"}
     later = comparison.topic("T", 1, rows, 1).row
     assert (later.ends, later.skip) == (rows[1].ends, {"LEFT": {0: ((1, 2),)}})
     merged = merge_ledger({"T": rows}, {"T": {1: later}})["T"]
     assert merged == merge_ledger({"T": {1: later}}, {"T": rows})["T"] == {1: later}
     rows = merged
     home.append(record(2, 2))
-    assert grown() == (1, frozenset({"T"}))
+    assert grown() == {"T"}
     last = comparison.topic("T", 1, rows, 1).row
     assert (last.skip, last.late) == ({"LEFT": {0: ((1, 2),)}}, {"LEFT": {0: ((2, 3),)}})
 
@@ -225,7 +228,6 @@ def test_what_was_late_is_judged_again_when_its_producer_comes_back_and_writes_i
 
 
 def test_a_cluster_that_was_left_in_a_planned_switch_has_no_tail() -> None:
-    planned = State("default", STATE.epochs, 0)
-    row = ClosedEpoch(Epoch(1, "LEFT"), {"LEFT": {0: 1}, "RIGHT": {0: 1}})
-    ports = Ports({("LEFT", "T"): [record(0, 0), record(1, 1)]})
-    assert outgrown(ports, planned, {"T": 1}, {"T": {1: row}}, "LEFT") == (0, frozenset())  # type: ignore[arg-type]  # as above
+    assert lost_epoch(State("default", STATE.epochs, 0), "LEFT") is None
+    assert lost_epoch(STATE, "RIGHT") is None, "its epoch is open"
+    assert lost_epoch(STATE, "THIRD") is None

@@ -181,8 +181,10 @@ def test_a_kill_before_the_topic_held_anything_means_nothing_to_it() -> None:
     assert skips(world) == {RIGHT: {0: ((80, 110),)}}
 
 
-def test_a_kill_of_which_the_offsets_are_gone_is_told_and_the_others_count() -> None:
+def killed_before_the_first_flush(begun_ms: int = 0) -> World:
+    """MM2 is killed before it has noted anything, and again when it has: then it repeats 30."""
     world = lively()
+    world.now_ms += begun_ms
     write(world, 30)
     world.kill_mirror({})
     world.now_ms += 1_000
@@ -193,6 +195,11 @@ def test_a_kill_of_which_the_offsets_are_gone_is_told_and_the_others_count() -> 
     write(world, 10)
     world.clusters[LEFT].up = False
     world.now_ms += 5_000
+    return world
+
+
+def test_a_kill_of_which_the_offsets_are_gone_is_told_and_the_others_count() -> None:
+    world = killed_before_the_first_flush()
     compact(world)
     result = emergency(world)
     assert result.exit_code is ExitCode.OK
@@ -206,18 +213,7 @@ def test_a_new_topic_lacks_nothing_that_was_noted_before_it() -> None:
 
     What was gone from the offsets were end markers of transactions, long before.
     """
-    world = lively()
-    world.now_ms += 60_000
-    write(world, 30)
-    world.kill_mirror({("T1", 0): 0})
-    world.now_ms += 1_000
-    write(world, 30)
-    world.flush()
-    write(world, 30)
-    world.kill_mirror({("T1", 0): 30})
-    write(world, 10)
-    world.clusters[LEFT].up = False
-    world.now_ms += 5_000
+    world = killed_before_the_first_flush(60_000)
     long_ago = LogRecord(0, 1, None, None), LogRecord(2, 2, None, None)
     compact(world, *long_ago)
     result = emergency(world)
