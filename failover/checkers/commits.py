@@ -2,11 +2,15 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from failover.checkers.events import Committed, Delivered
 from failover.checkers.history import History, Log
+
+REPORTED_S = 4.0
+"""A consumer's commits are known to the standby after so long: it reports once a second, and a
+report can be lost."""
 
 _Name = tuple[str, str, int]  # group, physical topic, partition
 
@@ -28,32 +32,66 @@ class _Rising:
         return self.offsets[found - 1] if found else 0
 
 
+class _Unheard(NamedTuple):
+    """A commit of which nobody may know any more from then on: its cluster and its member went."""
+
+    offset: int
+    at: float
+    gone_at: float
+
+
+@dataclass(slots=True)
+class _OnCluster:
+    """What a group committed of one partition on one cluster."""
+
+    heard: _Rising
+    unheard: list[_Unheard]
+
+    def cover(self, offset: int, moment: float, until: float) -> bool:
+        return self.heard.at(moment) > offset or any(
+            commit.offset > offset and commit.at <= moment and commit.gone_at > until
+            for commit in self.unheard
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Commits:
     """All commits of a history, to be asked about one delivery at a time."""
 
-    _by_name: dict[_Name, dict[str | None, _Rising]]
+    _by_name: dict[_Name, dict[str | None, _OnCluster]]
 
     @classmethod
-    def of(cls, committed: Iterable[Committed]) -> "Commits":
-        """Index commits, which must come in order of time."""
-        by_name: defaultdict[_Name, dict[str | None, _Rising]] = defaultdict(dict)
-        for event in committed:
+    def of(cls, history: History, interruptions: "Interruptions") -> "Commits":
+        """Index the commits of a history."""
+        by_name: defaultdict[_Name, dict[str | None, _OnCluster]] = defaultdict(dict)
+        for event in history.committed:
             clusters = by_name[event.group, event.topic, event.partition]
-            clusters.setdefault(event.cluster, _Rising([], [])).add(event.offset, event.at)
+            found = clusters.setdefault(event.cluster, _OnCluster(_Rising([], []), []))
+            gone_at = _gone_at(history, interruptions, event)
+            if gone_at is None:
+                found.heard.add(event.offset, event.at)
+            else:
+                found.unheard.append(_Unheard(event.offset, event.at, gone_at))
         return cls(dict(by_name))
 
-    def cover(self, log: Log, group: str, offset: int, moment: float) -> bool:
+    def cover(self, log: Log, group: str, offset: int, moment: float, *, until: float) -> bool:
         """Whether the group had committed past ``offset`` of ``log`` by ``moment``.
 
         Where either side does not know its cluster, equal topic names are taken for one log.
+        Commits that nobody knew of at ``until`` do not count.
         """
         clusters = self._by_name.get((group, log.topic, log.partition), {})
         if log.cluster is None:
             matching = list(clusters.values())
         else:
             matching = [clusters[c] for c in (log.cluster, None) if c in clusters]
-        return any(rising.at(moment) > offset for rising in matching)
+        return any(found.cover(offset, moment, until) for found in matching)
+
+
+def _gone_at(history: History, interruptions: "Interruptions", event: Committed) -> float | None:
+    """Find from when on nobody may know of a commit: the standby need not have been told of it."""
+    losses = interruptions.with_loss(history, event, event.cluster)
+    return losses[1] if losses is not None and event.at > losses[0] - REPORTED_S else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +112,24 @@ class Interruptions:
             of_partition[gone.group, gone.consumer, gone.topic, gone.partition].append(gone.at)
         return cls(dict(of_consumer), dict(of_partition))
 
-    def broke(self, event: Delivered, until: float) -> float | None:
-        """Find when a delivery's consumer first crashed, stalled or started anew after it."""
-        times = self._of_consumer.get((event.group, event.consumer), [])
-        found = bisect_left(times, event.at)
-        return times[found] if found < len(times) and times[found] <= until else None
+    def broke(self, group: str, consumer: str, since: float) -> float | None:
+        """Find when a consumer first crashed, stalled or started anew from then on."""
+        times = self._of_consumer.get((group, consumer), [])
+        found = bisect_left(times, since)
+        return times[found] if found < len(times) else None
+
+    def with_loss(
+        self, history: History, event: Delivered | Committed, cluster: str | None
+    ) -> tuple[float, float] | None:
+        """Find when an event's consumer was interrupted and its cluster lost, the earlier first.
+
+        A cluster that was lost up to `REPORTED_S` before the event counts, too.
+        """
+        lost = history.lost_between(cluster, event.at - REPORTED_S, float("inf"))
+        broke = self.broke(event.group, event.consumer, event.at)
+        if lost is None or broke is None:
+            return None
+        return min(lost, broke), max(lost, broke)
 
     def given_up_by_another(self, event: Delivered, since: float) -> bool:
         """Say whether another consumer gave the partition up between then and a delivery."""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from failover.checkers.anomalies import Anomaly, Expected, Kind, Place, expectations
-from failover.checkers.commits import Commits, Interruptions
+from failover.checkers.commits import REPORTED_S, Commits, Interruptions
 from failover.checkers.events import Acked, Delivered
 from failover.checkers.history import History
 
@@ -106,9 +106,9 @@ def repeated(
     read from a cluster that was lost before the repeat. Who has not heard of a loss may read on
     from the lost cluster what others get elsewhere, before or after: if it got the partition there
     when its reader had handed it over, or did not hear for `HEARD_S`, or was cut off just then. Of
-    a consumer that crashed, commits on a cluster that was lost count only if they were `REPORTED_S`
-    old when it crashed: what a standby may not have been told. ``unproved``: where a copy holds a
-    record once more and nobody could prove it, because its origin was lost.
+    a consumer that was interrupted, commits on a cluster that was lost stop counting unless they
+    were `REPORTED_S` old at the first of the two: the standby may not have been told. ``unproved``:
+    where a copy holds a record once more and nobody could prove it, because its origin was lost.
     """
     _, wrong = split_repeats(history, strict=strict, unproved=unproved)
     return tuple(
@@ -127,10 +127,6 @@ HEARD_S = 2.0
 CUT_S = 0.5
 """Who is cut off from a cluster writes so often that it stalls: for the others it does."""
 
-REPORTED_S = 4.0
-"""A consumer's commits are known to the standby after so long: it reports once a second, and a
-report can be lost."""
-
 _Pairs = tuple[tuple[Delivered, Delivered], ...]
 
 
@@ -142,17 +138,16 @@ def split_repeats(
     repeats = tuple(pair for pair in history.reading.repeats if _place(pair[1]) not in unproved)
     if strict or not repeats:
         return known, repeats
-    commits = Commits.of(history.committed)
     interruptions = Interruptions.of(history)
+    commits = Commits.of(history, interruptions)
     allowed: list[tuple[Delivered, Delivered]] = [*known]
     wrong: list[tuple[Delivered, Delivered]] = []
     for before, again in repeats:
         moment = interruptions.last(before, until=again.at)
         log = history.log_of(before)
-        gone = history.lost_between(log.cluster, before.at - REPORTED_S, again.at)
-        broke = interruptions.broke(before, again.at) if gone is not None else None
-        if gone is not None and broke is not None:
-            moment = min(broke, gone) - REPORTED_S
+        losses = interruptions.with_loss(history, before, log.cluster)
+        if losses is not None and losses[1] <= again.at:
+            moment = losses[0] - REPORTED_S
         excused = _unaware(history, interruptions, before, again) or (
             moment is not None
             and (
@@ -160,7 +155,7 @@ def split_repeats(
                 or _place(before) in unproved
                 or not _written_twice(history, before, again)
             )
-            and not commits.cover(log, before.group, before.offset, moment)
+            and not commits.cover(log, before.group, before.offset, moment, until=again.at)
         )
         (allowed if excused else wrong).append((before, again))
     return tuple(allowed), tuple(wrong)
@@ -176,7 +171,8 @@ def _unaware(
         return True
     if not history.stale(before):
         return False
-    if interruptions.broke(before, before.at + CUT_S) is not None:
+    broke = interruptions.broke(before.group, before.consumer, before.at)
+    if broke is not None and broke <= before.at + CUT_S:
         return True
     lost = history.lost_between(before.cluster, float("-inf"), before.at)
     if lost is None:

@@ -660,6 +660,27 @@ def test_a_commit_that_a_standby_must_have_heard_of_counts_also_when_its_cluster
     assert len(repeated(unplanned(*events), strict=False)) == 1
 
 
+def twice_interrupted(committed_at: float, crashed_at: float) -> History:
+    """The group is set back to the record after the loss, and once more after the failback."""
+    return unplanned(
+        *written(0),
+        got(0, crashed_at - 0.2),
+        committed(1, committed_at),
+        ConsumerCrashed("c", "g", crashed_at),
+        got(0, 7.0, cluster="RIGHT", topic="LEFT.T", offset=3, consumer="d"),
+        EpochSeen("tool", 3, "LEFT", 7.5),
+        Revoked("d", "g", "LEFT.T", 0, 7.6),
+        got(0, 8.0, consumer="d"),
+        Revoked("d", "g", "T", 0, 8.5),
+        got(0, 9.0, consumer="e"),
+    )
+
+
+def test_a_commit_nobody_knew_of_when_its_cluster_was_lost_does_not_count_later_either() -> None:
+    assert repeated(twice_interrupted(4.9, 5.0), strict=False) == ()
+    assert len(repeated(twice_interrupted(0.3, 4.5), strict=False)) == 2
+
+
 def test_a_consumer_that_lives_on_gets_nothing_again_when_its_cluster_is_lost() -> None:
     """Its commits travel by the report that hands the partition over."""
     events = [
