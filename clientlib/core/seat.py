@@ -97,6 +97,7 @@ class ReadEvidence:
     """Find out what the readers of a lost cluster have reported of a partition, in the background.
 
     ``epoch``: the unplanned epoch; ``reading``: the one before it, under which they read.
+    ``asked_at``: in seconds of the session's clock; what is read later than that will do.
     """
 
     key: SeatKey
@@ -104,6 +105,7 @@ class ReadEvidence:
     epoch: int
     reading: int
     ticket: int
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -499,7 +499,7 @@ class Session:
             case duties.Recover(lost):
                 seat.stage, seat.ticket = Stage.RECOVERING, self._next_ticket()
                 reading, epoch = (one.counter for one in epochs[-2:])
-                return [ReadEvidence(seat.key, lost, epoch, reading, seat.ticket)]
+                return [ReadEvidence(seat.key, lost, epoch, reading, seat.ticket, now)]
             case duties.Reset() if self._view.state.phase is Phase.ACTIVE:
                 return self._reset(seat)
             case duties.Reset():  # it may be over elsewhere, and the group has begun there

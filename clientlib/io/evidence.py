@@ -5,11 +5,12 @@ is for one thread.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -21,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from clientlib.core.memory import as_bytes
 from clientlib.core.seat import Evidence, ReadEvidence
-from clientlib.io.kafka import Renewed, batches, helper_conf, reader
+from clientlib.io.kafka import Renewed, helper_conf, reader, records_of
 from clientlib.io.options import ClientOptions
 from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.errors import RecordFormatError
@@ -39,7 +40,6 @@ from clientlib.settings import COORDINATOR_S
 
 log = logging.getLogger("clientlib.consumer")
 
-_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 _ANSWER_S = 2.0
 _ACK_S = 0.5
 _FINAL_ATTEMPTS, _LEAVING_ATTEMPTS = 20, 3
@@ -111,10 +111,30 @@ class ProgressWriter:
         return acknowledged
 
 
-class EvidenceReader:
-    """Reads what all members of one group have reported to one cluster."""
+@dataclass(slots=True)
+class Look:
+    """What one look at a cluster has brought so far; ``at``: when it began."""
 
-    def __init__(self, options: ClientOptions, cluster: ClusterAlias, group: str) -> None:
+    at: float
+    living: list[str] | None = None
+    checkpoints: dict[ClusterAlias, dict[tuple[str, int], Offset]] = field(default_factory=dict)
+    failure: KafkaException | None = None
+
+
+class EvidenceReader:
+    """Reads what all members of one group have reported to one cluster.
+
+    It looks once for all partitions that are asked for at one time: ``now`` is the clock of those
+    who ask.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        cluster: ClusterAlias,
+        group: str,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = options.failover.cluster(cluster)
         self._topic = options.failover.control.progress_topic
         self._naming, self._scope, self._group = options.naming, options.scope, group
@@ -122,24 +142,31 @@ class EvidenceReader:
         self._admin = Renewed(lambda: AdminClient(helper_conf(self._cluster, "group")))
         self._known = GroupProgress()
         self._at = 0
+        self._now, self._look = now, Look(float("-inf"))
 
     def find(self, job: ReadEvidence) -> EvidenceDone:
         """Return the best evidence for one partition, or say for whom to wait."""
+        if self._look.at < job.asked_at:
+            self._look = Look(self._now())
         try:
-            self._read_on()
-            known = self._known.parts.get(job.key.partition)
-            final = known is not None and known.handed_over >= job.epoch
-            if known is not None and final and known.progress.memory.prints:
-                found = Evidence(f"the memory of {known.member}", known.progress)
-                return EvidenceDone(job.key, job.ticket, found)
-            # a final report of one who has read nothing yet: those who read before it remember
-            silent = self._silent(job.epoch)
-            if silent:
-                why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
-                return EvidenceDone(job.key, job.ticket, None, why)
-            return EvidenceDone(job.key, job.ticket, self._best(job, known))
+            return self._found(job, self._look)
         except KafkaException as error:
+            self._look.failure = error
             return EvidenceDone(job.key, job.ticket, None, f"{self._cluster.alias}: {error}")
+
+    def _found(self, job: ReadEvidence, look: Look) -> EvidenceDone:
+        living = self._living(look)
+        known = self._known.parts.get(job.key.partition)
+        final = known is not None and known.handed_over >= job.epoch
+        if known is not None and final and known.progress.memory.prints:
+            found = Evidence(f"the memory of {known.member}", known.progress)
+            return EvidenceDone(job.key, job.ticket, found)
+        # a final report of one who has read nothing yet: those who read before it remember
+        silent = self._silent(living, job.epoch)
+        if silent:
+            why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
+            return EvidenceDone(job.key, job.ticket, None, why)
+        return EvidenceDone(job.key, job.ticket, self._best(job, known))
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,15 +174,28 @@ class EvidenceReader:
         self._admin.close()
 
     def _best(self, job: ReadEvidence, known: Known | None) -> Evidence:
-        floors = self._checkpoints(job)
+        floors = self._floors(job)
         if known is not None and (known.epoch, known.cluster) == (job.reading, job.lost):
             return Evidence(f"the last report of {known.member}", known.progress, floors)
         return Evidence("a checkpoint" if floors else "nothing", None, floors)
 
-    def _silent(self, epoch: int) -> list[str]:
+    def _silent(self, living: list[str], epoch: int) -> list[str]:
         """Return the living members that have not said their final word about the lost cluster."""
         over = self._known.handed_over
-        return sorted(ident for ident in self._members() if over.get(ident, 0) < epoch)
+        return [ident for ident in living if over.get(ident, 0) < epoch]
+
+    def _living(self, look: Look) -> list[str]:
+        """Return the members that live, and read all reports that were written before.
+
+        In that order: a member that leaves has told what it had read.
+        """
+        if look.failure is not None:
+            raise look.failure
+        if look.living is None:
+            living = sorted(self._members())
+            self._read_on()
+            look.living = living
+        return look.living
 
     def _members(self) -> list[str]:
         """Return the members that the group has on this cluster, by what they call themselves."""
@@ -165,7 +205,7 @@ class EvidenceReader:
                 members = asked[self._group].result(timeout=_ANSWER_S).members
         except TimeoutError as error:
             self._admin.close()  # with what it still wants to ask
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001 - the public spelling
         return [member.client_id for member in members]
 
     def _read_on(self) -> None:
@@ -190,23 +230,25 @@ class EvidenceReader:
             log.debug("%s: a progress record was ignored: %s", self._cluster.alias, error)
             return None
 
-    def _checkpoints(self, job: ReadEvidence) -> dict[ClusterAlias, Offset]:
+    def _floors(self, job: ReadEvidence) -> dict[ClusterAlias, Offset]:
         """Return MM2's lower bound of the group's position in the lost cluster's own log."""
         topic, number = job.key.partition
         name = self._naming.log_name(job.lost, topic, self._cluster.alias)
-        checkpoints = self._naming.policy.checkpoints_topic(job.lost)
-        found: dict[ClusterAlias, Offset] = {}
-        for message in self._messages(checkpoints, 0):
+        if job.lost not in self._look.checkpoints:
+            self._look.checkpoints[job.lost] = self._checkpoints(job.lost)
+        floor = self._look.checkpoints[job.lost].get((name, number))
+        return {} if floor is None else {job.lost: floor}
+
+    def _checkpoints(self, lost: ClusterAlias) -> dict[tuple[str, int], Offset]:
+        """Return MM2's checkpoints of the group here, by physical topic and partition."""
+        found: dict[tuple[str, int], Offset] = {}
+        for message in self._messages(self._naming.policy.checkpoints_topic(lost), 0):
             try:
                 one = Checkpoint.decode(as_bytes(message.key()), as_bytes(message.value()))
             except RecordFormatError:
                 continue
-            if one is not None and (one.group, one.topic, one.partition) == (
-                self._group,
-                name,
-                number,
-            ):
-                found[job.lost] = one.downstream_offset
+            if one is not None and one.group == self._group:
+                found[one.topic, one.partition] = one.downstream_offset
         return found
 
     def _messages(self, topic: str, start: Offset) -> Iterator[Message]:
@@ -216,23 +258,11 @@ class EvidenceReader:
             if known is None or known.error is not None:
                 return
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_ANSWER_S)
-            if max(low, start) >= high:
+            first = max(low, start)
+            if first >= high:
                 return
-            consumer.assign([TopicPartition(topic, 0, start or OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(topic, 0, first)])
             try:
-                yield from _until(consumer, high)
+                yield from records_of(consumer, first, high, most=high, silent_s=_ANSWER_S)
             finally:
                 consumer.unassign()
-
-
-def _until(consumer: Consumer, end: Offset) -> Iterator[Message]:
-    for messages in batches(consumer, 2000, 0.02, _ANSWER_S):
-        for message in messages:
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() != _EOF:
-                raise KafkaException(error)
-            if error is not None or (message.offset() or 0) >= end - 1:
-                return
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the public spelling

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from clientlib.protocol.types import Offset
 from clientlib.settings import Cluster
 
 log = logging.getLogger("clientlib.kafka")
@@ -29,6 +30,10 @@ _DOWN = frozenset(
 _BEGIN_AGAIN_S = 0.5
 RENEW_S = 5.0  # ten times the longest pause between two attempts to connect
 _NEVER_WORKED_S = 60.0  # it knows no broker yet that it could forget, and to connect costs threads
+
+_BATCH = 2000
+_GAPS_S = 0.01
+"""How long to wait for offsets that may not be there: compacted away, or markers."""
 
 _Handle = TypeVar("_Handle")
 
@@ -121,7 +126,8 @@ def reader(
         "enable.auto.offset.store": False,
         "allow.auto.create.topics": False,
         "auto.offset.reset": "earliest",
-        "fetch.wait.max.ms": 10,
+        # what is asked for is there: a broker that waits for more answers nothing else meanwhile
+        "fetch.wait.max.ms": 0,
         "enable.partition.eof": True,
         **(extra or {}),
     }
@@ -161,18 +167,34 @@ def close_behind(handle: Any, unused: Callable[[], object]) -> None:
     threading.Thread(target=close, name="failover-close", daemon=True).start()
 
 
-def batches(
-    consumer: Consumer, most: int, wait_s: float, silent_s: float
-) -> Iterator[list[Message]]:
-    """Yield what comes of what is assigned, until nothing has come for ``silent_s`` seconds.
+def records_of(
+    consumer: Consumer, start: Offset, end: Offset, *, most: int, silent_s: float
+) -> Iterator[Message]:
+    """Yield the records of the one partition that is assigned, up to ``end`` or where it ends.
 
     A long log takes as long as it takes: begun again because it is long, it would never end.
+    Raises KafkaException: _TIMED_OUT when nothing has come for ``silent_s`` seconds.
     """
-    deadline = time.monotonic() + silent_s
-    while time.monotonic() < deadline:
-        if messages := consumer.consume(most, wait_s):
+    at, left, deadline = start, most, time.monotonic() + silent_s
+    while at < end and left > 0:
+        # as many as there can be: the call returns with the last of them, and does not wait
+        messages = consumer.consume(min(_BATCH, end - at, left), _GAPS_S)
+        if messages:
             deadline = time.monotonic() + silent_s
-            yield messages
+        elif time.monotonic() >= deadline:
+            reason = f"offsets {at} to {end} could not be read"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001 - confluent-kafka's public spelling
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
+                return
+            if error is not None:
+                raise KafkaException(error)
+            at = (message.offset() or 0) + 1
+            if at > end:
+                return
+            left -= 1
+            yield message
 
 
 class Renewed(Generic[_Handle]):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from clientlib.core.memory import record
-from clientlib.io.kafka import Renewed, batches, reader, unreachable
+from clientlib.io.kafka import Renewed, reader, records_of, unreachable
 from clientlib.protocol.align import Aligner, Alignment, AlignRequest
 from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.fingerprint import LogRecord
@@ -17,9 +17,8 @@ from clientlib.protocol.types import ClusterAlias
 from clientlib.protocol.windows import ReadWindow
 from clientlib.settings import Cluster
 
-_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
 _LOG_APPEND_TIME = 2
-_WINDOW_S = 5.0
+_SILENT_S = 5.0
 
 
 class LogReader:
@@ -145,25 +144,7 @@ class LogReader:
                 self._warm.add((alias, tp.topic))
             consumer.assign([TopicPartition(tp.topic, tp.partition, window.start)])
             try:
-                return _window(consumer, window)
+                span = window.start, window.end
+                return list(records_of(consumer, *span, most=window.limit, silent_s=_SILENT_S))
             finally:
                 consumer.unassign()
-
-
-def _window(consumer: Consumer, window: ReadWindow) -> list[Message]:
-    """Read what is assigned, for as long as something comes.
-
-    Raises KafkaException: _TIMED_OUT when the end is not reached.
-    """
-    found: list[Message] = []
-    for messages in batches(consumer, min(500, window.limit + 1), 0.05, _WINDOW_S):
-        for message in messages:
-            error, offset = message.error(), message.offset() or 0
-            if error is None and offset < window.end:
-                found.append(message)
-            elif error is not None and error.code() != _EOF:
-                raise KafkaException(error)
-            if offset >= window.end - 1 or error is not None or len(found) >= window.limit:
-                return found[: window.limit]
-    reason = f"offsets {window.start} to {window.end} could not be read"
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001 - as above

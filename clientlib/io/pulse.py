@@ -15,8 +15,10 @@ from confluent_kafka import KafkaError, KafkaException
 from clientlib.protocol.types import ClusterAlias
 
 ASK_EVERY_S = 2.0
-ASK_S = 1.0
-"""How long a question waits for an answer."""
+ASK_S = 0.02
+"""How long a question waits for an answer. From 2.16 on confluent-kafka lets one thread at a time
+into a consumer, so whoever polls waits for it, too. It is enough: a connection is there or not, and
+an answer that takes longer is _TIMED_OUT, not _TRANSPORT."""
 DEAF_AFTER_S = 12.0
 """Longer than librdkafka pauses between two attempts to connect (10 s at most, by default)."""
 

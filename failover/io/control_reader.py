@@ -69,7 +69,7 @@ def _settings(cluster: Cluster) -> dict[str, object]:
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",
-        "fetch.wait.max.ms": 10,
+        "fetch.wait.max.ms": 0,  # the end of one topic must not wait for more to come
     }
 
 
@@ -97,7 +97,8 @@ def _bytes(raw: str | bytes | None) -> bytes | None:
 
 def _messages(consumer: Consumer, cluster: Cluster) -> Iterator[tuple[Partition, Message | None]]:
     """Yield records; None stands for the end of a partition."""
-    for message in consumer.consume(_BATCH, _SLICE_S):
+    first = consumer.poll(_SLICE_S)  # a batch that is not full would be waited for in vain
+    for message in (first, *consumer.consume(_BATCH, 0)) if first is not None else ():
         topic, number, error = message.topic(), message.partition(), message.error()
         if error is None:
             yield Partition(str(topic), int(number or 0)), message

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from clientlib.core.seat import Align, ReadCommits, ReadEvidence, Recover, ResolveReset
-from clientlib.io.evidence import EvidenceReader, tried_again
+from clientlib.io.evidence import EvidenceReader, Look, tried_again
 from clientlib.io.jobs import BackgroundJobs
 from clientlib.io.log_reader import LogReader
 from clientlib.io.ports import CommitsDone, Job, JobDone, Publish, ResetDone
@@ -111,6 +111,7 @@ class SimEvidence(EvidenceReader):
         self._cluster, self._naming, self._process = cluster, naming, process
         self._topic, self._scope, self._group = PROGRESS, SCOPE, group
         self._known, self._at = GroupProgress(), 0
+        self._now, self._look = lambda: cluster.sim.now, Look(float("-inf"))
 
     def _members(self) -> list[str]:
         if not self._cluster.answers_to(self._process):

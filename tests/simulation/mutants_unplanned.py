@@ -46,7 +46,7 @@ def reports_ignored() -> AbstractContextManager[Any]:
     """A position of the lost cluster is taken from the mirror's checkpoint alone."""
 
     def best(self: EvidenceReader, job: ReadEvidence, known: Known | None) -> Evidence:
-        return evidences.Evidence("nothing", None, self._checkpoints(job))
+        return evidences.Evidence("nothing", None, self._floors(job))
 
     def nothing(known: GroupProgress, reports: Iterable[Report]) -> GroupProgress:
         return replace(fold_progress(known, reports), parts={})
@@ -73,7 +73,7 @@ def first_word_is_the_last() -> AbstractContextManager[Any]:
 
 def nobody_is_waited_for() -> AbstractContextManager[Any]:
     """A partition's new owner goes on by what is reported when it looks."""
-    return patch.object(EvidenceReader, "_silent", lambda self, epoch: [])
+    return patch.object(EvidenceReader, "_silent", lambda self, living, epoch: [])
 
 
 def beyond_ignored() -> AbstractContextManager[Any]:

@@ -1,6 +1,7 @@
 """For whom a new reader of a lost cluster's partition waits, and whom it believes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,15 +9,15 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from clientlib.core.seat import ReadEvidence, SeatKey
-from clientlib.io.evidence import EvidenceReader, ProgressWriter
-from clientlib.io.ports import Publish
+from clientlib.io.evidence import EvidenceReader, Look, ProgressWriter
+from clientlib.io.ports import EvidenceDone, Publish
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
 from clientlib.protocol.progress import GroupProgress, Progress, Report
 from clientlib.protocol.recover import Memory, Print
 from clientlib.protocol.types import Partition
 
 PART = Partition("T", 0)
-JOB = ReadEvidence(SeatKey("RIGHT", PART), "LEFT", 2, 1, 7)
+JOB = ReadEvidence(SeatKey("RIGHT", PART), "LEFT", 2, 1, 7, 0.0)
 PRINTS = tuple(Print(offset, bytes([offset]) * 16) for offset in range(16, 20))
 
 
@@ -37,11 +38,14 @@ class Told(EvidenceReader):
         self._cluster: Any = SimpleNamespace(alias="RIGHT")
         self._topic, self._scope, self._group = "progress", "s", "g"
         self._known, self._at = GroupProgress(), 0
-        self._living = list(members)
+        self._now, self._look = lambda: self.time, Look(float("-inf"))
+        self.time, self.looks = 0.0, 0
+        self.living = list(members)
         self.reports: list[Report] = []
 
     def _members(self) -> list[str]:
-        return self._living
+        self.looks += 1
+        return self.living
 
     def _messages(self, topic: str, start: int) -> Iterator[Any]:
         for offset, one in enumerate(self.reports if topic == "progress" else ()):
@@ -51,8 +55,12 @@ class Told(EvidenceReader):
                     offset=lambda o=offset: o, key=lambda k=key: k, value=lambda v=value: v
                 )
 
+    def ask(self) -> EvidenceDone:
+        self.time += 1.0
+        return self.find(replace(JOB, asked_at=self.time))
+
     def waits_for(self) -> str:
-        done = self.find(JOB)
+        done = self.ask()
         assert (done.evidence is None) == bool(done.why)
         return done.why.partition(" read ")[0]
 
@@ -77,7 +85,7 @@ def test_one_who_begins_where_another_has_read_waits_until_that_one_has_told() -
     ]
     assert told.waits_for() == "a"
     told.reports += [report("a", progress(20, *PRINTS), leaving=True), report("a", final=True)]
-    found = told.find(JOB).evidence
+    found = told.ask().evidence
     assert found is not None
     assert found.progress is not None
     assert (found.progress.offsets, found.progress.memory.prints) == ({"LEFT": 20}, PRINTS)
@@ -97,7 +105,7 @@ def test_reports_that_were_read_before_the_cluster_fell_silent_are_not_forgotten
 
     told = Silent(["a", "b"])
     told.reports = [report("a", progress(20, *PRINTS), final=True), report("b", final=True)]
-    assert "_TIMED_OUT" in told.find(JOB).why
+    assert "_TIMED_OUT" in told.ask().why
     told.answers = 0
     assert told.waits_for() == ""
 
@@ -107,6 +115,46 @@ def test_nobody_waits_for_one_who_is_gone(living: list[str]) -> None:
     told = Told(living)
     told.reports = [report("a", progress(16, *PRINTS)), report("b", final=True)]
     assert told.waits_for() == ""
+
+
+def test_a_member_that_tells_and_leaves_while_others_look_is_believed() -> None:
+    class Leaving(Told):
+        def _members(self) -> list[str]:
+            self.reports += [report("a", progress(20, *PRINTS), final=True)]
+            self.living.remove("a")
+            return super()._members()
+
+    told = Leaving(["a", "b"])
+    told.reports = [report("a", progress(16, *PRINTS)), report("b", final=True)]
+    found = told.ask().evidence
+    assert found is not None
+    assert found.progress is not None
+    assert found.progress.offsets == {"LEFT": 20}
+
+
+def test_one_look_serves_all_partitions_that_are_asked_for_at_one_time() -> None:
+    told = Told(["a"])
+    told.reports = [report("a", progress(20, *PRINTS))]
+    for number in range(100):
+        key = SeatKey("RIGHT", Partition("T", number))
+        assert told.find(replace(JOB, key=key, asked_at=0.0)).evidence is None
+    assert told.looks == 1
+    told.reports += [report("a", progress(20, *PRINTS), final=True)]
+    assert told.waits_for() == ""
+    assert told.looks == 2
+
+
+def test_a_look_that_failed_fails_all_partitions_that_are_asked_for_at_one_time() -> None:
+    class Away(Told):
+        def _members(self) -> list[str]:
+            super()._members()
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    told = Away(["a"])
+    assert ["_TIMED_OUT" in told.find(JOB).why for _ in range(3)] == [True] * 3
+    assert told.looks == 1
+    told.ask()
+    assert told.looks == 2
 
 
 class Deaf(ProgressWriter):

@@ -72,7 +72,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundJobs]:
     [
         ReadCommits("LEFT", (KEY.partition,), 3),
         ResolveReset(KEY, ("LEFT",), 3),
-        ReadEvidence(KEY, "LEFT", 2, 1, 3),
+        ReadEvidence(KEY, "LEFT", 2, 1, 3, 0.0),
         Align(KEY, "RIGHT", {"LEFT": UNFIT}, 3),
         Recover(KEY, {"LEFT": UNFIT}, "LEFT", Memory(), {}, 3),
     ],

@@ -4,11 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from clientlib.io import kafka
-from clientlib.io.log_reader import _window
-from clientlib.protocol.windows import ReadWindow
 from tests.unit.test_runtime import ManualClock, record
 
 
@@ -36,11 +34,56 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
 def test_a_window_that_takes_long_is_read_to_its_end(clock: ManualClock) -> None:
     """A partition with a long lag would be read from the same start again and again."""
     slow: Any = Slow(clock, silent_at=100)
-    assert len(_window(slow, ReadWindow("target", 0, 60, 200))) == 60
+    assert len(list(kafka.records_of(slow, 0, 60, most=200, silent_s=5.0))) == 60
 
 
 def test_a_log_that_falls_silent_is_not_waited_for(clock: ManualClock) -> None:
     slow: Any = Slow(clock, silent_at=30)
     with pytest.raises(KafkaException, match="could not be read"):
-        _window(slow, ReadWindow("target", 0, 60, 200))
+        list(kafka.records_of(slow, 0, 60, most=200, silent_s=5.0))
     assert clock.at < 200
+
+
+class Held:
+    """A log that is there already; ``waits`` counts the calls that got less than they wanted."""
+
+    def __init__(self, *offsets: int, error: KafkaError | None = None) -> None:
+        self._coming: list[Any] = [record("T", 0, offset) for offset in offsets]
+        last = error if error is not None else KafkaError(KafkaError._PARTITION_EOF)
+        self._coming.append(SimpleNamespace(error=lambda: last, offset=lambda: offsets[-1] + 1))
+        self.waits = 0
+
+    def consume(self, count: int, _wait: float) -> list[Any]:
+        given, self._coming = self._coming[:count], self._coming[count:]
+        self.waits += len(given) < count
+        return given
+
+
+@pytest.mark.parametrize(
+    ("held", "end", "most", "expected", "waits"),
+    [
+        (range(5000), 5000, 9999, range(5000), 0),  # a wait for each window made switches slow
+        (range(5000), 3000, 9999, range(3000), 0),
+        (range(5000), 5000, 2500, range(2500), 0),
+        (range(5000), 0, 10, [], 0),
+        ([0, 1, 7, 9], 10, 99, [0, 1, 7, 9], 1),  # compacted
+        ([0, 1, 7, 12], 10, 99, [0, 1, 7], 1),
+        ([0, 1], 10, 99, [0, 1], 1),  # its end is a marker
+        ([20, 21], 10, 99, [], 1),  # retention has passed the window
+    ],
+)
+def test_a_window_is_read_without_waiting_for_what_is_not_there(
+    held: list[int], end: int, most: int, expected: list[int], waits: int
+) -> None:
+    log: Any = Held(*held)
+    found = kafka.records_of(log, 0, end, most=most, silent_s=5.0)
+    assert [message.offset() for message in found] == list(expected)
+    assert log.waits == waits
+
+
+def test_an_error_of_the_log_is_raised_behind_what_was_read() -> None:
+    log: Any = Held(0, 1, error=KafkaError(KafkaError._TRANSPORT))
+    found = kafka.records_of(log, 0, 10, most=99, silent_s=5.0)
+    assert [next(found).offset(), next(found).offset()] == [0, 1]
+    with pytest.raises(KafkaException, match="_TRANSPORT"):
+        next(found)
