@@ -21,6 +21,13 @@ def clusters(context: typer.Context, incomplete: str) -> list[str]:
     return [alias for alias in settings.aliases if alias.startswith(incomplete)]
 
 
+def findings(incomplete: str) -> list[str]:
+    """Return the findings that begin like this and that one can go on despite."""
+    from failover.core.findings import IDS, NEVER_IGNORED  # noqa: PLC0415 - keeps --help fast
+
+    return sorted(ident for ident in IDS - NEVER_IGNORED if ident.startswith(incomplete))
+
+
 def processes(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of the lab's processes that begin like this."""
     from failover.lab.lab import Lab  # noqa: PLC0415 - keeps `failover --help` fast

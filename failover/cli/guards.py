@@ -7,6 +7,7 @@ from clientlib.protocol.errors import ClusterUnreachableError
 from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings
 from failover.cli.errors import RefusedError
+from failover.core.findings import IDS, NEVER_IGNORED
 from failover.core.result import ExitCode
 from failover.core.snapshot import Snapshot
 
@@ -65,3 +66,15 @@ def unknown_run(snapshot: Snapshot, ident: str) -> NoReturn:
     close = difflib.get_close_matches(ident, snapshot.view.journal, 1, 0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise RefusedError(f"no run {ident!r} in the journal{hint}", "failover history", ExitCode.USAGE)
+
+
+def ignorable(ident: str) -> None:
+    """Raise RefusedError (exit code 2) unless there is such a finding to go on despite."""
+    if ident in NEVER_IGNORED:
+        remedy = "do what the finding says; `failover preflight` shows it"
+        raise RefusedError(f"nobody can go on despite {ident}", remedy, ExitCode.USAGE)
+    if ident not in IDS:
+        close = difflib.get_close_matches(ident, IDS - NEVER_IGNORED, 1, 0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        remedy = "`failover preflight` names the findings"
+        raise RefusedError(f"no finding is called {ident!r}{hint}", remedy, ExitCode.USAGE)

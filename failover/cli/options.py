@@ -25,9 +25,25 @@ SkipClient = Annotated[
     list[str] | None,
     typer.Option("--skip-client", metavar="ID", help="Do not wait for this client. Repeatable."),
 ]
+
+
+def _ignorable(idents: list[str] | None) -> list[str] | None:
+    from failover.cli import guards  # noqa: PLC0415 - keeps --help fast
+
+    for ident in idents or ():
+        guards.ignorable(ident)
+    return idents
+
+
 Ignore = Annotated[
     list[str] | None,
-    typer.Option("--ignore", metavar="FINDING", help="Go on despite this finding. Repeatable."),
+    typer.Option(
+        "--ignore",
+        metavar="FINDING",
+        help="Go on despite this finding. Repeatable.",
+        callback=_ignorable,
+        autocompletion=complete.findings,
+    ),
 ]
 Timeout = Annotated[
     float,

@@ -39,6 +39,49 @@ NEVER_IGNORED = frozenset(
     }
 )
 
+IDS = frozenset(
+    {
+        *NEVER_IGNORED,
+        "active-mismatch",
+        "client-behind",
+        "client-expired",
+        "client-unknown",
+        "cluster-returned",
+        "config-drift",
+        "control-topic-missing",
+        "copies-unsure",
+        "diverged",
+        "epoch-unknown",
+        "flow-missing",
+        "flow-silent",
+        "group-not-moved",
+        "group-not-stable",
+        "group-not-wrapped",
+        "group-partly-wrapped",
+        "group-sync-on",
+        "identity-policy",
+        "late-records",
+        "late-records-pending",
+        "longer-copy",
+        "member-away",
+        "mm2-inflight-settings",
+        "mm2-reads-uncommitted",
+        "offset-syncs-at-source",
+        "partition-count-differs",
+        "permission-missing",
+        "producer-away",
+        "replication-lag-high",
+        "run-locked",
+        "run-unfinished",
+        "segment-missing",
+        "segment-unsure",
+        "standby-not-empty",
+        "streams-internal-topics",
+        "topic-missing",
+    }
+)
+"""The ids of all findings, of rules and of runs."""
+
 NEEDED_IN_AN_EMERGENCY = frozenset(
     {
         "not-initialised",

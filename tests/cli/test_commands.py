@@ -202,6 +202,24 @@ def test_preflight(cli: Any, engine: "FakeOrchestrator") -> None:
     assert (waved.exit_code, json.loads(waved.stdout)["ignored"]) == (0, ["active-mismatch"])
 
 
+@pytest.mark.parametrize("command", ["preflight", "plan", "switch", "failback"])
+@pytest.mark.parametrize(
+    ("ident", "said"),
+    [
+        ("segmet-missing", "no finding is called 'segmet-missing'; did you mean segment-missing?"),
+        ("xyzzy", "no finding is called 'xyzzy'\n"),
+        ("wrong-cluster", "nobody can go on despite wrong-cluster"),
+    ],
+)
+def test_what_cannot_be_ignored_is_refused_before_anything_is_asked(
+    cli: Any, command: str, ident: str, said: str
+) -> None:
+    run = cli(command, "--to", "RIGHT", "--ignore", ident)
+    assert run.exit_code == ExitCode.USAGE
+    assert said in run.stderr
+    assert "failover preflight" in run.stderr
+
+
 def unreachable(alias: str) -> ClusterSnapshot:
     return ClusterSnapshot(alias, reachable=False, error=f"cluster {alias} (x:1) did not answer")
 

@@ -15,6 +15,8 @@ import pytest
 from docs_pages import DOCS, ROOT, Block, blocks, pages
 from docs_world import same, shape
 
+from failover.core import findings
+
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PYTHON = [block for page in pages() for block in blocks(page) if block.language == "python"]
 SHOWN = re.compile(r"/(?:root|work|tmp/pytest|tmp/try)\b|" + re.escape(str(ROOT)))
@@ -101,6 +103,7 @@ def test_every_finding_of_the_code_has_a_line() -> None:
     }
     described = {ident for ident, _ in REFERENCE.every_finding()}
     assert made == described, "give the new one words in scripts/reference.py"
+    assert made == findings.IDS, "`--ignore` refuses what it does not know"
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda b: b.place)
