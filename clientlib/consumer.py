@@ -40,7 +40,7 @@ from clientlib.io.kafka import (
 )
 from clientlib.io.patience import Patience, no_answer
 from clientlib.io.ports import Callback, MemberPort
-from clientlib.io.pulse import ASK_EVERY_S, ASK_S, Pulse
+from clientlib.io.pulse import ASK_EVERY_S, Pulse, in_slices
 from clientlib.io.registry import Registry
 from clientlib.io.runtime import Callbacks, Options, Runtime
 from clientlib.io.watch import give_back, shared_watch
@@ -256,7 +256,7 @@ class FailoverConsumer(Consumer):
             if inside > _COMMIT_S:
                 raise KafkaException(KafkaError(_TRANSPORT, "a commit is not answered"))
             if not inside:  # nobody else gets in
-                handle.list_topics(topic, timeout=ASK_S)
+                in_slices(lambda seconds: handle.list_topics(topic, timeout=seconds))
 
         deaf = self._pulse.ask(alias, question)
         if deaf and self._topics and handle is self._handles[alias]:

@@ -15,10 +15,9 @@ from confluent_kafka import KafkaError, KafkaException
 from clientlib.protocol.types import ClusterAlias
 
 ASK_EVERY_S = 2.0
-ASK_S = 0.02
-"""How long a question waits for an answer. From 2.16 on confluent-kafka lets one thread at a time
-into a consumer, so whoever polls waits for it, too. It is enough: a connection is there or not, and
-an answer that takes longer is _TIMED_OUT, not _TRANSPORT."""
+ASK_S = 1.0
+"""How long a question waits for an answer."""
+_SLICE_S, _PAUSE_S = 0.02, 0.1
 DEAF_AFTER_S = 12.0
 """Longer than librdkafka pauses between two attempts to connect (10 s at most, by default)."""
 
@@ -60,10 +59,37 @@ class Pulse:
         self._silent_since.pop(cluster, None)
 
 
+def in_slices(
+    question: Callable[[float], object],
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Ask for `ASK_S` in all, and leave the handle to others in between; raises as it does.
+
+    ``question`` takes the seconds that it may wait. From 2.16 on confluent-kafka lets one thread at
+    a time into a consumer: while the cluster was dying, whoever polled waited for us, a second
+    long. A slice is enough: an answer that takes longer is _TIMED_OUT, not _TRANSPORT.
+    """
+    deadline = now() + ASK_S
+    while True:
+        try:
+            question(_SLICE_S)
+        except KafkaException as error:
+            if not _unconnected(error) or now() >= deadline:
+                raise
+        else:
+            return
+        sleep(_PAUSE_S)
+
+
+def _unconnected(error: KafkaException) -> bool:
+    """Say whether an error is the one, of all, that says that there was no broker to ask."""
+    return bool(error.args[0].code() == KafkaError._TRANSPORT)  # noqa: SLF001
+
+
 def _heard(question: Callable[[], object]) -> bool:
     try:
         question()
     except KafkaException as error:
-        # of all errors the one that says that there was no broker to ask
-        return bool(error.args[0].code() != KafkaError._TRANSPORT)  # noqa: SLF001
+        return not _unconnected(error)
     return True

@@ -6,6 +6,7 @@ and a member that asked just then said "no broker available for coordinator quer
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from clientlib.core.seat import SeatKey
 from clientlib.io.kafka import RENEW_S, Renewed, close_behind
 from clientlib.io.patience import Patience
-from clientlib.io.pulse import DEAF_AFTER_S, Pulse
+from clientlib.io.pulse import ASK_S, DEAF_AFTER_S, Pulse, in_slices
 from clientlib.io.watch import _Feed
 from clientlib.protocol.types import Partition
 from tests.unit.test_assigned_anew import NAMING, P0, Group, reading, reading_from
@@ -52,6 +53,45 @@ class World:
 def test_a_handle_without_a_broker_is_deaf_when_it_has_had_the_time_to_connect() -> None:
     world, asked = World(), int(DEAF_AFTER_S / 2) + 1
     assert world.verdicts(NO_BROKER, asked) == [False] * (asked - 1) + [True]
+
+
+def test_a_question_leaves_the_handle_to_others_in_between() -> None:
+    """A consumer that was polled when its cluster died stood still for a second."""
+    clock = ManualClock()
+    held = 0.0
+
+    def question(seconds: float) -> None:
+        nonlocal held
+        held += seconds
+        clock.at += seconds
+        raise NO_BROKER
+
+    def sleep(seconds: float) -> None:
+        clock.at += seconds
+
+    with pytest.raises(KafkaException, match="_TRANSPORT"):
+        in_slices(question, clock.now, sleep)
+    assert clock.at >= ASK_S
+    assert held <= clock.at / 4
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [([None], 1), ([NO_BROKER, NO_BROKER, None], 3), ([NO_ANSWER], 1), ([NO_BROKER, NO_ANSWER], 2)],
+    ids=["answers", "connects", "a slow answer", "connects, and a slow answer"],
+)
+def test_a_question_is_over_when_there_is_a_broker(
+    answers: list[KafkaException | None], asked: int
+) -> None:
+    clock, left = ManualClock(), list(answers)
+
+    def question(_seconds: float) -> None:
+        if (answer := left.pop(0)) is not None:
+            raise answer
+
+    with nullcontext() if answers[-1] is None else pytest.raises(KafkaException):
+        in_slices(question, clock.now, lambda _: None)
+    assert len(answers) - len(left) == asked
 
 
 @pytest.mark.parametrize("error", [None, NO_ANSWER], ids=["answers", "a slow answer"])
