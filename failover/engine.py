@@ -14,11 +14,12 @@ from clientlib.settings import Settings
 from failover.core import standing, stranded
 from failover.core.estimate import PROVED, Outlook, estimate
 from failover.core.findings import findings as find
+from failover.core.fitness import Command
 from failover.core.plan import Plan, make_plan
 from failover.core.result import PATIENCE_S, Finding, Progress, RunResult, SwitchRequest
 from failover.core.snapshot import Snapshot
 from failover.core.unplanned import outlook, with_outlook
-from failover.execution import PROBE_S, Command, Context, Execution
+from failover.execution import PROBE_S, Context, Execution
 from failover.initialise import Initialisation
 from failover.io.clock import SystemClock
 from failover.io.log_reader import KafkaLogReader

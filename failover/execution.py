@@ -9,17 +9,17 @@ another.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 from zlib import crc32
 
 from clientlib.protocol.errors import FencedError, RemoteError
 from clientlib.protocol.naming import Naming
-from clientlib.protocol.state import Mark, Phase, State, View, merge
+from clientlib.protocol.state import Mark, View, merge
 from clientlib.protocol.types import ClusterAlias, Revision
 from clientlib.settings import Settings
 from failover.acts import Acts
-from failover.core import journal, publish, report, stranded, unplanned
+from failover.core import journal, report, stranded, unplanned
 from failover.core.estimate import acceptable, estimate
+from failover.core.fitness import UNREACHABLE, Case, Command, refusal, too_late, unfit
 from failover.core.machine import (
     TERMINAL,
     TRANSITIONS,
@@ -40,11 +40,10 @@ from failover.core.result import (
     RunResult,
     SwitchRequest,
 )
+from failover.core.resumption import taken_up
 from failover.core.rules.control import newest_seen, unknown_epoch
 from failover.io.ports import Outcome, Ports
 from failover.settled import Seen
-
-Command = Literal["switch", "resume", "abort"]
 
 _MARK_LIVES_MS = 3_000
 _MARK_PAUSE_S = 0.1
@@ -184,7 +183,7 @@ class Execution:
         """Read the state and refuse what can be refused without touching anything."""
         self._views = self._ports.store.views(self._asked())
         merged = merge(self._views.values())
-        refusal = self._unfit(merged)
+        refusal = unfit(self._case)
         if refusal is not None and refusal.result == "unreachable" and self._looks < _LOOKS:
             self._looks += 1  # a cluster that is busy is not gone
             self.pause_s = _LOOK_PAUSE_S
@@ -194,7 +193,7 @@ class Execution:
             return
         if self._request.emergency and merged.state is not None:
             self._give_up(stranded.gone(merged.state, self._request.to))
-        assert merged.state is not None  # noqa: S101 - _unfit refuses a scope without a state
+        assert merged.state is not None  # noqa: S101 - `unfit` refuses a scope without a state
         self._planned_on = merged.state.order
         self._marks = _marks(self._views)
         self._marks_since = self._ports.clock.now_ms()
@@ -298,7 +297,7 @@ class Execution:
                 message = "the state changed while the lock was taken: another run was faster"
                 self._finish(self._refusal("locked", ExitCode.LOCKED, message))
             return
-        refusal = self._unfit(merged)
+        refusal = unfit(self._case)
         if refusal is not None:
             told = "; ".join((refusal.message, *self._failed.values()))
             self._finish(replace(refusal, message=told))
@@ -329,7 +328,7 @@ class Execution:
             self._settle(old, merged)
         elif self._command != "switch":
             self._finish(self._refusal("unchanged", ExitCode.OK, "no run is unfinished"))
-        elif self._declares(merged):
+        elif self._case.declares:
             self._declare(merged)
         else:
             self._considered_since = self._ports.clock.now_ms()
@@ -341,10 +340,12 @@ class Execution:
         if self._request.emergency and self._command == "switch":
             todo = stranded.remedy(old, merged, self._gone)
         if todo is stranded.Remedy.TAKE_UP:
-            if self._declares(merged):
+            if self._case.declares:
                 self._declare(merged)
             else:
-                self._begin(self._taken_up(old, merged))
+                now = self._ports.clock.now_ms()
+                abort = self._command == "abort"
+                self._begin(taken_up(old, self._views, self._gone, now_ms=now, abort=abort))
         elif self._answers():
             self._finish(self._alive(self._gone))
         elif todo is stranded.Remedy.LEAVE:
@@ -357,19 +358,10 @@ class Execution:
             if self.result is None:
                 self._presumed = f"the switch to {old.target} counts as committed now"
 
-    def _declares(self, merged: View) -> bool:
-        """Say whether what is asked for is to give up the cluster that a plan has left."""
-        asked = self._request.emergency and self._command == "switch"
-        state = merged.state
-        if state is None or not asked or not stranded.declares(state, self._request.to):
-            return False
-        # a run that was undone meanwhile may have been to a third one, and that was given up
-        return self._gone in {"", stranded.gone(state, self._request.to)}
-
     def _declare(self, merged: View) -> None:
         """Give up the cluster before the current epoch, so that nobody waits for it any more."""
         assert self._acts is not None  # noqa: S101 - made before
-        assert merged.state is not None  # noqa: S101 - `_declares` looked
+        assert merged.state is not None  # noqa: S101 - `declares` looked
         if self._answers():
             self._finish(self._alive(self._gone))
             return
@@ -385,7 +377,7 @@ class Execution:
             raise
         except RemoteError as error:
             told = f"{error}; what gives {self._gone} up may be written or not: ask again"
-            self._finish(self._refusal(*_UNREACHABLE, told))
+            self._finish(self._refusal(*UNREACHABLE, told))
             return
         self._stage = self._decide
 
@@ -400,7 +392,7 @@ class Execution:
             self._finish(self._refusal("interrupted", ExitCode.INTERRUPTED, "nothing was closed"))
             return
         state = merge(self._views.values()).state
-        refusal = self._unfit(merge(self._views.values()))
+        refusal = unfit(self._case)
         if refusal is not None or state is None or self._acts is None:
             self._finish(refusal or self._refusal("refused", ExitCode.REFUSED, "no state"))
             return
@@ -468,46 +460,6 @@ class Execution:
         if run.phase in TERMINAL:
             self._end(self._run)
 
-    def _taken_up(self, old: Run, merged: View) -> Run:
-        """Return an unfinished run where the state says that it stands.
-
-        Committed: go on. Intent: complete it (or undo it, if asked to abort). Else: undo it.
-        """
-        state = merged.state
-        now = self._ports.clock.now_ms()
-        times = {**old.times, RunPhase.CLOSING.value: old.times.get("closing", now)}
-        if state is None or state.epoch.counter > old.epoch.counter:
-            return replace(old, phase=RunPhase.DONE)
-        if publish.shows_commit(old, merged):
-            # its time starts anew, and writes have been open for long
-            since = old.committed_ms or old.times.get(RunPhase.MOVING.value, 0)
-            return replace(old, phase=RunPhase.MOVING, committed_ms=since, cause="", pending=())
-        if state.phase is Phase.ACTIVE and self._open_at_home(old, state):
-            return replace(old, phase=RunPhase.UNDONE, cause=old.cause or "resumed")
-        home = self._at_home(old)
-        stands = home is not None and home.phase is Phase.INTENT  # where it counts: the old side
-        if state.phase is Phase.INTENT and stands and self._command != "abort":
-            times[RunPhase.CLOSING.value] = now  # its time starts anew
-            return replace(old, phase=RunPhase.RESOLVING, times=times, intent=True, cause="")
-        cause = "aborted" if self._command == "abort" else "resumed"
-        intent = old.intent or state.phase is Phase.INTENT
-        return replace(old, phase=RunPhase.UNDOING, times=times, intent=intent, cause=cause)
-
-    def _open_at_home(self, old: Run, state: State) -> bool:
-        """Say whether writes are open where it counts, on the old side itself.
-
-        An undo is written to both sides, and one of them may have been away. One that is given up
-        is not asked.
-        """
-        if old.witness == self._gone:
-            return True
-        home = self._at_home(old)
-        return home is not None and home.phase is Phase.ACTIVE and home.order >= state.order
-
-    def _at_home(self, old: Run) -> State | None:
-        view = self._views.get(old.witness)
-        return view.state if view is not None else None
-
     # -- the run ---------------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -573,14 +525,10 @@ class Execution:
             return
         result = report.result_of(run)
         if other and self._command == "abort" and run.committed:
-            result = self._too_late(run)
+            result = too_late(self._case, run)
         self._finish(
             replace(result, message="; ".join(filter(None, (result.message, self._failure))))
         )
-
-    def _too_late(self, run: Run) -> RunResult:
-        message = f"run {run.id} is past the point of no return: {run.target} is active"
-        return self._refusal("refused", ExitCode.REFUSED, message, remedy="failover resume")
 
     def _finish(self, result: RunResult) -> None:
         if self._presumed and not result.changed:
@@ -591,111 +539,27 @@ class Execution:
 
     # -- refusals --------------------------------------------------------------------------------
 
-    def _unfit(self, merged: View) -> RunResult | None:
-        """Return why the request cannot be served by this state, or that it is served already."""
-        if merged.state is None:
-            return self._without_state()
-        old = journal.unfinished(merged, self._request.scope)
-        unexpected = self._unexpected(merged.state, old)
-        if unexpected is not None:
-            return unexpected
-        if self._command == "abort" and old is not None and publish.shows_commit(old, merged):
-            return self._too_late(old)
-        if old is not None or self._command != "switch":
-            return None
-        return self._unfit_switch(merged)
-
-    def _without_state(self) -> RunResult:
-        """Tell a scope that nobody has initialised from one of which nobody can be asked."""
-        scope, asked = self._request.scope, self._asked() or self._context.settings.aliases
-        silent = ", ".join(alias for alias in asked if alias not in self._views)
-        seen = ", ".join(self._views)
-        if not seen:
-            message = f"{silent} cannot be reached from here: which cluster is active is not known"
-            remedy = "look at this machine's way there; `failover status` shows what each one says"
-            return self._refusal(*_UNREACHABLE, message, remedy=remedy)
-        message = f"scope {scope} has no state on {seen}"
-        if silent:
-            message = f"{message}, and {silent} cannot be reached"
-            return self._refusal(*_UNREACHABLE, message, remedy=f"make {silent} reachable")
-        remedy = "run `failover init --active ALIAS` first"
-        return self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy)
-
-    def _unexpected(self, state: State, old: Run | None) -> RunResult | None:
-        """Refuse when another cluster is active than was expected, before anything was done.
-
-        Who was active when the unfinished run to the same target began is expected, too.
-        """
-        expected, known = self._request.expect_active, {state.active}
-        if old is not None and old.target == self._request.to:
-            known.add(old.source)
-        if self._command != "switch" or not expected or expected in known or self._acted:
-            return None
-        message = f"{state.active} is active, not {expected} as expected"
-        remedy = "somebody has switched since: look at `failover status`"
-        return self._refusal("refused", ExitCode.REFUSED, message, remedy=remedy)
+    @property
+    def _case(self) -> Case:
+        asked = tuple(self._asked() or self._context.settings.aliases)
+        return Case(
+            request=self._request,
+            command=self._command,
+            views=self._views,
+            asked=asked,
+            gone=self._gone,
+            acted=self._acted,
+            declared=self._declared,
+            completed=self._completed,
+        )
 
     @property
     def _acted(self) -> bool:
         """Whether this command has dealt with an older run, or given a cluster up."""
         return bool(self._ended or self._declared or self._presumed)
 
-    def _unfit_switch(self, merged: View) -> RunResult | None:
-        state, to = merged.state, self._request.to
-        assert state is not None  # noqa: S101 - _unfit looked
-        if state.active == to and state.phase is Phase.ACTIVE:
-            return None if self._declares(merged) else self._active_already(state)
-        if state.active == to or (state.phase is not Phase.ACTIVE and state.target != to):
-            return self._between(state)
-        needed = {to} if self._request.emergency else {state.active, to}
-        missing = sorted(needed - self._views.keys())
-        if missing:
-            message = f"a planned switch needs both sides: {', '.join(missing)} cannot be reached"
-            remedy = f"make {', '.join(missing)} reachable"
-            if missing == [state.active]:
-                remedy = f"{remedy}; if it is gone, `failover switch --to {to} --emergency`"
-            return self._refusal(*_UNREACHABLE, message, remedy=remedy)
-        return None
-
-    def _active_already(self, state: State) -> RunResult:
-        message = f"{self._request.to} is active already, epoch {state.epoch.counter}"
-        if not self._declared:
-            if self._completed is not None and self._completed.target == self._request.to:
-                return report.result_of(self._completed)
-            return self._refusal("unchanged", ExitCode.OK, message)
-        told = f"{message}; {self._declared} is given up: no group waits for it any more"
-        done = self._refusal("switched", ExitCode.OK, told)
-        return replace(done, source=self._declared, changed=True)
-
-    def _between(self, state: State) -> RunResult | None:
-        """Refuse while another run's intent stands, of which nobody here knows what became.
-
-        It may have been committed on its target, so that one must be asked.
-        """
-        if state.target in self._views:
-            return self._refusal(
-                "refused",
-                ExitCode.REFUSED,
-                f"writes are closed on {state.active}, on the way to {state.target}",
-                remedy="failover resume",
-            )
-        message = f"{state.active} is leaving for {state.target}, which cannot be reached"
-        return self._refusal(*_UNREACHABLE, message, remedy=f"make {state.target} reachable")
-
     def _refusal(self, result: str, code: ExitCode, message: str, *, remedy: str = "") -> RunResult:
-        state = merge(self._views.values()).state
-        return report.refused(
-            self._request,
-            result,
-            code,
-            message,
-            source=state.active if state is not None else "",
-            epoch=state.epoch.counter if state is not None else 0,
-            remedy=remedy,
-        )
-
-
-_UNREACHABLE = ("unreachable", ExitCode.UNREACHABLE)
+        return refusal(self._case, result, code, message, remedy=remedy)
 
 
 def _failures(outcomes: Mapping[ClusterAlias, Outcome]) -> dict[ClusterAlias, str]:

@@ -20,7 +20,7 @@ from tests.simulation.world import SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from failover.execution import Command
+    from failover.core.fitness import Command
     from tests.simulation.disasters import Disasters
     from tests.simulation.world import World
 
