@@ -27,7 +27,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from clientlib.core.session import Late
+from clientlib.core.next_span import Late
 from clientlib.io import options as opts
 from clientlib.io.commits import plain
 from clientlib.io.jobs import BackgroundJobs

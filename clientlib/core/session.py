@@ -18,11 +18,11 @@ clock: ``now`` is passed in (seconds, monotonic).
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from clientlib.core import duty as duties
 from clientlib.core.duty import Vector
-from clientlib.core.memory import Filter, Message, remembered
+from clientlib.core.memory import Message, remembered
+from clientlib.core.next_span import Late, Rules, next_span
 from clientlib.core.seat import (
     Align,
     Command,
@@ -46,7 +46,6 @@ from clientlib.protocol.ledger import NeedsAlignment, Settled
 from clientlib.protocol.naming import Naming
 from clientlib.protocol.progress import Progress
 from clientlib.protocol.recover import Memory, Recovered
-from clientlib.protocol.skips import clip, join, past
 from clientlib.protocol.state import Phase, View
 from clientlib.protocol.types import ClusterAlias, Epoch, Offset, Partition, Position
 
@@ -54,14 +53,6 @@ REPORTED = 16
 """Records whose prints an ordinary report carries: enough to find the place again."""
 HANDED_OVER = 1_000
 """Records whose prints a final report carries: what the dead cluster may have held alone."""
-
-
-class Late(StrEnum):
-    """What becomes of late records: delivered, passed over, or the application is asked."""
-
-    DELIVER = "deliver"
-    HOLD = "hold"
-    ASK = "ask"
 
 
 KEPT_S = 10.0
@@ -638,35 +629,11 @@ class Session:
             seat.wait(str(error), now)
 
     def _next_span(self, seat: Seat) -> None:
-        """Add the next span by the gate, from the delivered position (else one would loop)."""
+        """Add the next span by the gate."""
+        rules = Rules(self._view, self._naming, self._losses, self._late)
+        span, at = next_span(seat, rules)
+        self._recall(seat.key, span, at)
         assert seat.tracker is not None  # noqa: S101 - set by _open
-        topic, number = seat.key.partition
-        book = self._view.of_topic(topic)
-        delivered = dict(seat.tracker.base)
-        for span in seat.tracker.spans:
-            reached = span.end if span.drained and span.end is not None else span.next
-            delivered[span.origin] = max(delivered.get(span.origin, 0), reached)
-        here = Position(0, seat.key.cluster, delivered)
-        read = ledgers.gate(book, here, number)
-        floor = next(
-            r.start for r in book.ranges(number, seat.key.cluster) if r.epoch == read.epoch
-        )
-        me = seat.key.cluster
-        name = self._naming.log_name(read.origin, topic, me)
-        done = dict(seat.base.beyond) if seat.base is not None else {}
-        if me in self._losses.values():
-            done[me] = max(done.get(me, 0), delivered.get(me, 0))
-        # replays are written when an unplanned epoch begins, or overtaken by the switch after it
-        near = {counter + more for counter in self._losses for more in (0, 1)}
-        some = bool(done or seat.ahead) and read.epoch.counter in near
-        passed = Filter(done, seat.ahead, seat.stamped) if some else None
-        late = clip(book.late(number, me, read.origin), read.at, read.end)
-        hold = self._late is Late.HOLD
-        skip = join(read.skip, late) if hold else read.skip
-        at = past(skip, read.at)
-        span = Span(read.origin, name, at, read.end, floor=floor, skip=skip, filter=passed)
-        span.late = late if self._late is Late.ASK else ()
-        self._recall(seat.key, span, read.at)
         seat.tracker.begin(span)
         seat.stage = Stage.READING
         self._starting.append(seat)

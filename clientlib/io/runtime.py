@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_END, OFFSET_INVALID, KafkaException, TopicPartition
 
+from clientlib.core.next_span import Late
 from clientlib.core.seat import (
     Align,
     Command,
@@ -27,7 +28,7 @@ from clientlib.core.seat import (
     Start,
     Stop,
 )
-from clientlib.core.session import Late, Session
+from clientlib.core.session import Session
 from clientlib.core.tracker import Span
 from clientlib.io.assignment import Assignment
 from clientlib.io.commits import Commits, PhysicalKey, Track, plain

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from clientlib import ConfigurationError, FailoverConsumer, FailoverProducer
-from clientlib.core.session import Late, Session
+from clientlib.core.next_span import Late
+from clientlib.core.session import Session
 from clientlib.core.tracker import Span
 from clientlib.protocol.ledger import ClosedEpoch
 from clientlib.protocol.naming import DefaultReplicationPolicy, Naming
