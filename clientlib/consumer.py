@@ -40,7 +40,7 @@ from clientlib.io.kafka import (
 )
 from clientlib.io.patience import Patience, no_answer
 from clientlib.io.ports import Callback, MemberPort
-from clientlib.io.pulse import ASK_EVERY_S, Pulse, in_slices
+from clientlib.io.pulse import ASK_EVERY_S, SLICE_S, Pulse, in_slices
 from clientlib.io.registry import Registry
 from clientlib.io.runtime import Callbacks, Options, Runtime
 from clientlib.io.watch import give_back, shared_watch
@@ -52,6 +52,7 @@ from clientlib.version import VERSION
 log = logging.getLogger("clientlib.consumer")
 
 _TICK_S = 0.05
+_LET_IN_S = 0.005  # others try every millisecond to get into a handle
 _CLOSE_S = 3.0  # for clusters that are not active: a standby's group is left in milliseconds
 _CLOSE_ACTIVE_S = 10.0  # twice what librdkafka waits for the answer to its farewell
 _COMMIT_S = 30.0  # a coordinator may take its time to load; a deaf handle never answers
@@ -238,7 +239,8 @@ class FailoverConsumer(Consumer):
         while not self._threads.stopping.wait(_TICK_S):
             if alias in self._cold:
                 self._cold.discard(alias)
-                self._warm(alias)
+                if not self._warm(alias):
+                    self._cold.add(alias)
             self._bury(alias)
             if time.monotonic() >= due:
                 self._ask(alias)
@@ -251,12 +253,15 @@ class FailoverConsumer(Consumer):
     def _ask(self, alias: str) -> None:
         handle, topic = self._handles[alias], self._options.failover.control.state_topic
 
+        def slice_of(seconds: float) -> None:
+            if not self._patience.inside_for(alias):  # nobody else gets in
+                handle.list_topics(topic, timeout=seconds)
+
         def question() -> None:
             inside = self._patience.inside_for(alias)
             if inside > _COMMIT_S:
                 raise KafkaException(KafkaError(_TRANSPORT, "a commit is not answered"))
-            if not inside:  # nobody else gets in
-                in_slices(lambda seconds: handle.list_topics(topic, timeout=seconds))
+            in_slices(slice_of)
 
         deaf = self._pulse.ask(alias, question)
         if deaf and self._topics and handle is self._handles[alias]:
@@ -347,18 +352,28 @@ class FailoverConsumer(Consumer):
 
         return {"on_assign": on_assign, "on_revoke": on_revoke, "on_lost": on_lost}
 
-    def _warm(self, alias: str) -> None:
+    def _warm(self, alias: str) -> bool:
         """Fetch the copies' metadata: assigning a topic that a handle does not know takes 0.8 s.
 
-        Never inside a callback of that handle: confluent-kafka forgets there who called it, and
-        aborts the process when another callback follows in the same poll.
+        Says whether that is done; a cluster that does not answer just now is asked again. Never
+        inside a callback of that handle: confluent-kafka forgets there who called it, and aborts
+        the process when another callback follows in the same poll.
         """
-        for topic in self._topics:
-            for name in self._options.naming.log_names(topic, alias).values():
-                try:
-                    self._handles[alias].list_topics(name, timeout=1.0)
-                except KafkaException as error:
-                    log.debug("%s: metadata of %s: %s", alias, name, error)
+        if not self._watch.confirmed_after(alias, time.monotonic() - ASK_EVERY_S):
+            return False
+        named = self._options.naming
+        names = [name for topic in self._topics for name in named.log_names(topic, alias).values()]
+        for name in names:
+            if self._patience.inside_for(alias):
+                return False
+            try:
+                self._handles[alias].list_topics(name, timeout=SLICE_S)
+            except KafkaException as error:
+                log.debug("%s: metadata of %s: %s", alias, name, error)
+                if error.args[0].code() == _TRANSPORT:
+                    return False
+            self._threads.stopping.wait(_LET_IN_S)
+        return True
 
     def unsubscribe(self) -> None:
         """Leave the groups on all clusters."""

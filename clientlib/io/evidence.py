@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from confluent_kafka import (
     Consumer,
@@ -111,14 +111,21 @@ class ProgressWriter:
         return acknowledged
 
 
+Floors: TypeAlias = dict[tuple[str, int], Offset]
+
+
 @dataclass(slots=True)
 class Look:
-    """What one look at a cluster has brought so far; ``at``: when it began."""
+    """What one look at a cluster has brought so far; ``at``: when it began.
+
+    ``nobody``: why it is not known who lives; ``unread``: why not all reports are known.
+    """
 
     at: float
     living: list[str] | None = None
-    checkpoints: dict[ClusterAlias, dict[tuple[str, int], Offset]] = field(default_factory=dict)
-    failure: KafkaException | None = None
+    nobody: KafkaException | None = None
+    unread: KafkaException | None = None
+    floors: dict[ClusterAlias, Floors | KafkaException] = field(default_factory=dict)
 
 
 class EvidenceReader:
@@ -151,18 +158,22 @@ class EvidenceReader:
         try:
             return self._found(job, self._look)
         except KafkaException as error:
-            self._look.failure = error
             return EvidenceDone(job.key, job.ticket, None, f"{self._cluster.alias}: {error}")
 
     def _found(self, job: ReadEvidence, look: Look) -> EvidenceDone:
-        living = self._living(look)
+        if look.living is None and look.nobody is None:
+            self._see(look)
+        if look.unread is not None:
+            raise look.unread
         known = self._known.parts.get(job.key.partition)
         final = known is not None and known.handed_over >= job.epoch
         if known is not None and final and known.progress.memory.prints:
             found = Evidence(f"the memory of {known.member}", known.progress)
             return EvidenceDone(job.key, job.ticket, found)
         # a final report of one who has read nothing yet: those who read before it remember
-        silent = self._silent(living, job.epoch)
+        if look.nobody is not None:
+            raise look.nobody
+        silent = self._silent(look.living or [], job.epoch)
         if silent:
             why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
             return EvidenceDone(job.key, job.ticket, None, why)
@@ -174,7 +185,7 @@ class EvidenceReader:
         self._admin.close()
 
     def _best(self, job: ReadEvidence, known: Known | None) -> Evidence:
-        floors = self._floors(job)
+        floors = self._floors(job, self._look)
         if known is not None and (known.epoch, known.cluster) == (job.reading, job.lost):
             return Evidence(f"the last report of {known.member}", known.progress, floors)
         return Evidence("a checkpoint" if floors else "nothing", None, floors)
@@ -184,18 +195,20 @@ class EvidenceReader:
         over = self._known.handed_over
         return [ident for ident in living if over.get(ident, 0) < epoch]
 
-    def _living(self, look: Look) -> list[str]:
-        """Return the members that live, and read all reports that were written before.
+    def _see(self, look: Look) -> None:
+        """Find out which members live, and read all reports that were written before.
 
-        In that order: a member that leaves has told what it had read.
+        In that order: a member that leaves has told what it had read. What nobody can contradict is
+        found in the reports also when the group's coordinator does not answer.
         """
-        if look.failure is not None:
-            raise look.failure
-        if look.living is None:
-            living = sorted(self._members())
+        try:
+            look.living = sorted(self._members())
+        except KafkaException as error:
+            look.nobody = error
+        try:
             self._read_on()
-            look.living = living
-        return look.living
+        except KafkaException as error:
+            look.unread = error
 
     def _members(self) -> list[str]:
         """Return the members that the group has on this cluster, by what they call themselves."""
@@ -230,18 +243,25 @@ class EvidenceReader:
             log.debug("%s: a progress record was ignored: %s", self._cluster.alias, error)
             return None
 
-    def _floors(self, job: ReadEvidence) -> dict[ClusterAlias, Offset]:
+    def _floors(self, job: ReadEvidence, look: Look) -> dict[ClusterAlias, Offset]:
         """Return MM2's lower bound of the group's position in the lost cluster's own log."""
         topic, number = job.key.partition
         name = self._naming.log_name(job.lost, topic, self._cluster.alias)
-        if job.lost not in self._look.checkpoints:
-            self._look.checkpoints[job.lost] = self._checkpoints(job.lost)
-        floor = self._look.checkpoints[job.lost].get((name, number))
+        floors = look.floors.get(job.lost)
+        if floors is None:
+            try:
+                floors = self._checkpoints(job.lost)
+            except KafkaException as error:
+                floors = error
+            look.floors[job.lost] = floors
+        if isinstance(floors, KafkaException):
+            raise floors
+        floor = floors.get((name, number))
         return {} if floor is None else {job.lost: floor}
 
-    def _checkpoints(self, lost: ClusterAlias) -> dict[tuple[str, int], Offset]:
+    def _checkpoints(self, lost: ClusterAlias) -> Floors:
         """Return MM2's checkpoints of the group here, by physical topic and partition."""
-        found: dict[tuple[str, int], Offset] = {}
+        found: Floors = {}
         for message in self._messages(self._naming.policy.checkpoints_topic(lost), 0):
             try:
                 one = Checkpoint.decode(as_bytes(message.key()), as_bytes(message.value()))
@@ -263,6 +283,9 @@ class EvidenceReader:
                 return
             consumer.assign([TopicPartition(topic, 0, first)])
             try:
-                yield from records_of(consumer, first, high, most=high, silent_s=_ANSWER_S)
+                most, silent_s = high, _ANSWER_S
+                yield from records_of(
+                    consumer, first, high, most=most, silent_s=silent_s, whole=True
+                )
             finally:
                 consumer.unassign()

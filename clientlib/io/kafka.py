@@ -168,12 +168,19 @@ def close_behind(handle: Any, unused: Callable[[], object]) -> None:
 
 
 def records_of(
-    consumer: Consumer, start: Offset, end: Offset, *, most: int, silent_s: float
+    consumer: Consumer,
+    start: Offset,
+    end: Offset,
+    *,
+    most: int,
+    silent_s: float,
+    whole: bool = False,
 ) -> Iterator[Message]:
     """Yield the records of the one partition that is assigned, up to ``end`` or where it ends.
 
     A long log takes as long as it takes: begun again because it is long, it would never end.
-    Raises KafkaException: _TIMED_OUT when nothing has come for ``silent_s`` seconds.
+    Raises KafkaException: _TIMED_OUT when nothing has come for ``silent_s`` seconds, or when it
+    ends before ``end`` and is wanted ``whole``; OFFSET_OUT_OF_RANGE when it ends before ``start``.
     """
     at, left, deadline = start, most, time.monotonic() + silent_s
     while at < end and left > 0:
@@ -182,19 +189,26 @@ def records_of(
         if messages:
             deadline = time.monotonic() + silent_s
         elif time.monotonic() >= deadline:
-            reason = f"offsets {at} to {end} could not be read"
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))  # noqa: SLF001 - confluent-kafka's public spelling
+            raise _unread(KafkaError._TIMED_OUT, at, end)  # noqa: SLF001 - confluent-kafka's public spelling
         for message in messages:
-            error = message.error()
+            error, offset = message.error(), message.offset() or 0
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
+                if whole and offset < end:  # a new leader does not know yet how far all have it
+                    raise _unread(KafkaError._TIMED_OUT, offset, end)  # noqa: SLF001 - as above
                 return
             if error is not None:
                 raise KafkaException(error)
-            at = (message.offset() or 0) + 1
-            if at > end:
+            if offset < start:  # cut short, it is read from its beginning instead
+                raise _unread(KafkaError.OFFSET_OUT_OF_RANGE, start, end)
+            if offset >= end:
                 return
+            at = offset + 1
             left -= 1
             yield message
+
+
+def _unread(code: int, start: Offset, end: Offset) -> KafkaException:
+    return KafkaException(KafkaError(code, f"offsets {start} to {end} could not be read"))
 
 
 class Renewed(Generic[_Handle]):

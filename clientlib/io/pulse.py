@@ -17,7 +17,8 @@ from clientlib.protocol.types import ClusterAlias
 ASK_EVERY_S = 2.0
 ASK_S = 1.0
 """How long a question waits for an answer."""
-_SLICE_S, _PAUSE_S = 0.02, 0.1
+SLICE_S, _PAUSE_S = 0.02, 0.1
+"""For how long a question keeps others out of a handle, and then lets them in."""
 DEAF_AFTER_S = 12.0
 """Longer than librdkafka pauses between two attempts to connect (10 s at most, by default)."""
 
@@ -73,7 +74,7 @@ def in_slices(
     deadline = now() + ASK_S
     while True:
         try:
-            question(_SLICE_S)
+            question(SLICE_S)
         except KafkaException as error:
             if not _unconnected(error) or now() >= deadline:
                 raise

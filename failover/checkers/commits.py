@@ -12,6 +12,9 @@ REPORTED_S = 4.0
 """A consumer's commits are known to the standby after so long: it reports once a second, and a
 report can be lost."""
 
+REPLACED_S = 6.0
+"""After so long without a sign of life another member has a consumer's partitions."""
+
 _Name = tuple[str, str, int]  # group, physical topic, partition
 
 
@@ -123,11 +126,16 @@ class Interruptions:
     ) -> tuple[float, float] | None:
         """Find when an event's consumer was interrupted and its cluster lost, the earlier first.
 
-        A cluster that was lost up to `REPORTED_S` before the event counts, too.
+        The one must follow soon on the other: else the consumer, or who took its place, has told
+        since what was committed. A cluster counts that was lost up to `REPORTED_S` before the
+        event, too.
         """
         lost = history.lost_between(cluster, event.at - REPORTED_S, float("inf"))
         broke = self.broke(event.group, event.consumer, event.at)
-        if lost is None or broke is None:
+        if lost is None or broke is None or lost - broke > REPLACED_S + REPORTED_S:
+            return None
+        moved = history.left_at(cluster, lost)
+        if moved is not None and broke > moved + REPORTED_S:
             return None
         return min(lost, broke), max(lost, broke)
 

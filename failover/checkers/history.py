@@ -146,6 +146,11 @@ class History:
         found = (e.at for e in self.clusters_lost if e.cluster == cluster)
         return next((at for at in found if since <= at <= until), None)
 
+    def left_at(self, cluster: str | None, since: float) -> float | None:
+        """Return when clients first heard, from then on, that another cluster is active."""
+        found = (e.at for e in self.epochs if e.cluster != cluster and e.at >= since)
+        return min(found, default=None)
+
     def lost_before(self, cluster: str | None, until: float) -> bool:
         """Say whether a cluster had been lost by then."""
         return any(e.cluster == cluster and e.at <= until for e in self.clusters_lost)

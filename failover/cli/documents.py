@@ -12,7 +12,7 @@ from clientlib.protocol.types import ClusterAlias
 from clientlib.settings import Settings, redacted
 from failover.core import unplanned
 from failover.core.estimate import Outlook
-from failover.core.findings import degraded, verdict
+from failover.core.findings import NEVER_IGNORED, degraded, verdict
 from failover.core.plan import Plan
 from failover.core.result import Finding, RunResult, StepRecord
 from failover.core.snapshot import ClusterSnapshot, FlowSnapshot, GroupInfo, Snapshot
@@ -27,6 +27,7 @@ def finding(one: Finding) -> Document:
     return {
         "id": one.id,
         "severity": one.severity.value,
+        "ignorable": one.id not in NEVER_IGNORED,
         "subject": one.subject,
         "what": one.what,
         "reason": one.reason,

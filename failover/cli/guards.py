@@ -11,6 +11,12 @@ from failover.core.findings import IDS, NEVER_IGNORED
 from failover.core.result import ExitCode
 from failover.core.snapshot import Snapshot
 
+_INSTEAD = {
+    "old-side-alive": "`--emergency --old-side-alive` insists",
+    "rogue-writer": "`--tolerate-late` goes on although somebody still writes to the old side",
+}
+"""What to do where one can go on despite a finding by an option of its own."""
+
 
 def active(snapshot: Snapshot) -> ClusterAlias:
     """Return the active cluster.
@@ -71,7 +77,7 @@ def unknown_run(snapshot: Snapshot, ident: str) -> NoReturn:
 def ignorable(ident: str) -> None:
     """Raise RefusedError (exit code 2) unless there is such a finding to go on despite."""
     if ident in NEVER_IGNORED:
-        remedy = "do what the finding says; `failover preflight` shows it"
+        remedy = _INSTEAD.get(ident, "do what the finding says; `failover preflight` shows it")
         raise RefusedError(f"nobody can go on despite {ident}", remedy, ExitCode.USAGE)
     if ident not in IDS:
         close = difflib.get_close_matches(ident, IDS - NEVER_IGNORED, 1, 0.5)

@@ -69,7 +69,7 @@ def _settings(cluster: Cluster) -> dict[str, object]:
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",
-        "fetch.wait.max.ms": 0,  # the end of one topic must not wait for more to come
+        "fetch.wait.max.ms": 1,  # the end of one topic must not wait long for more to come
     }
 
 

@@ -128,8 +128,8 @@ class KafkaLogReader:
                     "enable.partition.eof": True,
                     "isolation.level": "read_committed" if committed else "read_uncommitted",
                     "auto.offset.reset": "earliest",
-                    # what is asked for is there; an answer must not wait for more to come
-                    "fetch.wait.max.ms": 0,
+                    # what is asked for is there: an answer must not wait long for more to come
+                    "fetch.wait.max.ms": 1,
                     # mostly a few records are wanted, from many logs
                     "fetch.message.max.bytes": 1_048_576 if many else 8_192,
                     "error_cb": lambda _: None,

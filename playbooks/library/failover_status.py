@@ -36,7 +36,9 @@ options:
     description: Also check whether the scope could be switched to this cluster now.
     type: str
   ignore:
-    description: Findings that are not to count as blocking, by id.
+    description: >-
+      Findings that are not to count as blocking, by id. One that no switch goes on despite counts
+      all the same.
     type: list
     elements: str
     default: []

@@ -166,7 +166,8 @@ def explain(said: Answer) -> str:
 def blocking(document: dict[str, Any], ignore: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """Return the findings that block and that the operator has not taken upon himself."""
     found: list[dict[str, Any]] = document.get("findings", [])
-    return [f for f in found if f["severity"] == "block" and f["id"] not in ignore]
+    waved = [f["id"] for f in found if f["id"] in ignore and f.get("ignorable", True)]
+    return [f for f in found if f["severity"] == "block" and f["id"] not in waved]
 
 
 def tell(finding: dict[str, Any]) -> str:

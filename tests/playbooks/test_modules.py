@@ -213,6 +213,9 @@ def test_a_degraded_scope_is_an_answer_and_no_failure(fake: Any) -> None:
     assert "Remedy: start it" in left["problems"][0]
     left = fake("failover_status", {"status": (10, json.dumps(state), "")}, ignore=["flow-silent"])
     assert left["healthy"], "the operator took it upon himself"
+    state["findings"] = [{**FINDING, "ignorable": False}]
+    left = fake("failover_status", {"status": (10, json.dumps(state), "")}, ignore=["flow-silent"])
+    assert not left["healthy"], "no switch would go on despite it"
 
 
 @pytest.mark.parametrize("name", MODULES)

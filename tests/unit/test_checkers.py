@@ -681,6 +681,35 @@ def test_a_commit_nobody_knew_of_when_its_cluster_was_lost_does_not_count_later_
     assert len(repeated(twice_interrupted(0.3, 4.5), strict=False)) == 2
 
 
+@pytest.mark.parametrize(
+    ("stalled_at", "lost_at", "excused"),
+    [(11.0, 15.0, True), (11.0, 25.0, False), (15.0, 11.0, True), (25.0, 11.0, False)],
+)
+def test_a_consumer_that_lives_on_tells_what_it_has_committed(
+    stalled_at: float, lost_at: float, excused: bool
+) -> None:
+    """An interruption long before, or long after, its cluster was lost takes nothing back."""
+    moved_at = lost_at + 1.0
+    history = History.of(
+        [
+            EpochSeen("tool", 1, "LEFT", 0.0),
+            ClusterLost("LEFT", lost_at),
+            EpochSeen("tool", 2, "RIGHT", moved_at),
+            *written(0),
+            got(0, 9.0),
+            committed(1, 9.5),
+            ConsumerStalled("c", "g", stalled_at),
+            got(0, 30.0, cluster="RIGHT", topic="LEFT.T", consumer="d"),
+            Revoked("d", "g", "LEFT.T", 0, 31.0),
+            EpochSeen("tool", 3, "LEFT", 32.0),
+            got(0, 33.0, consumer="e"),
+            Revoked("e", "g", "T", 0, 34.0),
+            got(0, 35.0, consumer="f"),
+        ]
+    )
+    assert (repeated(history, strict=False) == ()) is excused
+
+
 def test_a_consumer_that_lives_on_gets_nothing_again_when_its_cluster_is_lost() -> None:
     """Its commits travel by the report that hands the partition over."""
     events = [

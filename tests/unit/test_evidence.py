@@ -144,6 +144,37 @@ def test_one_look_serves_all_partitions_that_are_asked_for_at_one_time() -> None
     assert told.looks == 2
 
 
+def test_what_nobody_can_contradict_is_believed_though_the_coordinator_does_not_answer() -> None:
+    class Loading(Told):
+        def _members(self) -> list[str]:
+            raise KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
+
+    told = Loading(["a", "b"])
+    told.reports = [report("a", progress(20, *PRINTS), final=True)]
+    assert told.waits_for() == ""
+    told = Loading(["a", "b"])
+    told.reports = [report("a", progress(20), final=True)]
+    assert "COORDINATOR_LOAD" in told.ask().why
+
+
+def test_checkpoints_that_cannot_be_read_hold_up_only_who_needs_them() -> None:
+    class Leaderless(Told):
+        tries = 0
+
+        def _messages(self, topic: str, start: int) -> Iterator[Any]:
+            if topic != "progress":
+                self.tries += 1
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            yield from super()._messages(topic, start)
+
+    told = Leaderless(["a"])
+    told.reports = [report("a", progress(20, *PRINTS), final=True), report("a", final=True)]
+    idle = [replace(JOB, key=SeatKey("RIGHT", Partition("T", number))) for number in (1, 2)]
+    assert all("LEADER_NOT_AVAILABLE" in told.find(job).why for job in idle)
+    assert told.find(JOB).evidence is not None
+    assert told.tries == 1
+
+
 def test_a_look_that_failed_fails_all_partitions_that_are_asked_for_at_one_time() -> None:
     class Away(Told):
         def _members(self) -> list[str]:

@@ -1,7 +1,7 @@
 """How long a window of a log may take."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -79,6 +79,22 @@ def test_a_window_is_read_without_waiting_for_what_is_not_there(
     found = kafka.records_of(log, 0, end, most=most, silent_s=5.0)
     assert [message.offset() for message in found] == list(expected)
     assert log.waits == waits
+
+
+def test_a_log_that_was_cut_short_is_not_read_from_its_beginning_instead() -> None:
+    log: Any = Held(0, 1, 2)
+    with pytest.raises(KafkaException, match="OFFSET_OUT_OF_RANGE"):
+        list(kafka.records_of(log, 10, 20, most=99, silent_s=5.0))
+
+
+def test_a_log_that_ends_early_is_not_whole() -> None:
+    """Just after a leader has changed it ends before what was told everybody."""
+    found = kafka.records_of(cast("Any", Held(0, 1)), 0, 5, most=99, silent_s=5.0, whole=True)
+    assert [next(found).offset(), next(found).offset()] == [0, 1]
+    with pytest.raises(KafkaException, match="_TIMED_OUT"):
+        next(found)
+    compacted = kafka.records_of(cast("Any", Held(0, 4)), 0, 5, most=99, silent_s=5.0, whole=True)
+    assert len(list(compacted)) == 2
 
 
 def test_an_error_of_the_log_is_raised_behind_what_was_read() -> None:

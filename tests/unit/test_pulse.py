@@ -7,17 +7,20 @@ and a member that asked just then said "no broker available for coordinator quer
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from clientlib.consumer import FailoverConsumer
 from clientlib.core.seat import SeatKey
 from clientlib.io.kafka import RENEW_S, Renewed, close_behind
 from clientlib.io.patience import Patience
 from clientlib.io.pulse import ASK_S, DEAF_AFTER_S, Pulse, in_slices
 from clientlib.io.watch import _Feed
 from clientlib.protocol.types import Partition
+from clientlib.settings import Control
 from tests.unit.test_assigned_anew import NAMING, P0, Group, reading, reading_from
 from tests.unit.test_patience import TPS, Silent, _end, _refused, everybody
 from tests.unit.test_runtime import ManualClock, Member
@@ -92,6 +95,26 @@ def test_a_question_is_over_when_there_is_a_broker(
     with nullcontext() if answers[-1] is None else pytest.raises(KafkaException):
         in_slices(question, clock.now, lambda _: None)
     assert len(answers) - len(left) == asked
+
+
+def test_a_commit_that_comes_in_between_is_not_waited_for() -> None:
+    """It may never be answered, and then nobody would find out any more that the handle is deaf."""
+    inside: list[float] = []
+
+    def list_topics(_topic: str, *, timeout: float) -> None:
+        assert not inside, f"waits for {timeout} s, and for the commit"
+        inside.append(0.1)
+        raise NO_BROKER
+
+    asker: Any = SimpleNamespace(
+        _handles={"LEFT": SimpleNamespace(list_topics=list_topics)},
+        _options=SimpleNamespace(failover=SimpleNamespace(control=Control())),
+        _patience=SimpleNamespace(inside_for=lambda _: sum(inside)),
+        _pulse=Pulse(lambda *_: True),
+        _topics=["T"],
+    )
+    FailoverConsumer._ask(asker, "LEFT")
+    assert not asker._pulse.silent
 
 
 @pytest.mark.parametrize("error", [None, NO_ANSWER], ids=["answers", "a slow answer"])
