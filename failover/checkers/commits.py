@@ -101,6 +101,7 @@ def _gone_at(history: History, interruptions: "Interruptions", event: Committed)
 class Interruptions:
     """When consumers crashed, stalled, started or gave a partition up; times are rising."""
 
+    _of_group: dict[str, list[float]]
     _of_consumer: dict[tuple[str, str], list[float]]
     _of_partition: dict[tuple[str, str, str, int], list[float]]
 
@@ -113,7 +114,10 @@ class Interruptions:
             of_consumer[event.group, event.consumer].append(event.at)
         for gone in history.revoked:
             of_partition[gone.group, gone.consumer, gone.topic, gone.partition].append(gone.at)
-        return cls(dict(of_consumer), dict(of_partition))
+        of_group: defaultdict[str, list[float]] = defaultdict(list)
+        for (group, _), times in of_consumer.items():
+            of_group[group] = sorted([*of_group[group], *times])
+        return cls(dict(of_group), dict(of_consumer), dict(of_partition))
 
     def broke(self, group: str, consumer: str, since: float) -> float | None:
         """Find when a consumer first crashed, stalled or started anew from then on."""
@@ -127,17 +131,26 @@ class Interruptions:
         """Find when an event's consumer was interrupted and its cluster lost, the earlier first.
 
         The one must follow soon on the other: else the consumer, or who took its place, has told
-        since what was committed. A cluster counts that was lost up to `REPORTED_S` before the
-        event, too.
+        since what was committed. Who took its place may have been interrupted in its turn. A
+        cluster counts that was lost up to `REPORTED_S` before the event, too.
         """
         lost = history.lost_between(cluster, event.at - REPORTED_S, float("inf"))
         broke = self.broke(event.group, event.consumer, event.at)
-        if lost is None or broke is None or lost - broke > REPLACED_S + REPORTED_S:
+        if lost is None or broke is None or self._told(event.group, broke, lost):
             return None
         moved = history.left_at(cluster, lost)
         if moved is not None and broke > moved + REPORTED_S:
             return None
         return min(lost, broke), max(lost, broke)
+
+    def _told(self, group: str, since: float, until: float) -> bool:
+        """Say whether there was time to replace a consumer and to report without interruption."""
+        times, last = self._of_group.get(group, []), since
+        for at in times[bisect_left(times, since) : bisect_right(times, until)]:
+            if at - last > REPLACED_S + REPORTED_S:
+                return True
+            last = at
+        return until - last > REPLACED_S + REPORTED_S
 
     def given_up_by_another(self, event: Delivered, since: float) -> bool:
         """Say whether another consumer gave the partition up between then and a delivery."""
