@@ -40,7 +40,7 @@ from clientlib.io.kafka import (
 )
 from clientlib.io.patience import Patience, no_answer
 from clientlib.io.ports import Callback, MemberPort
-from clientlib.io.pulse import ASK_EVERY_S, SLICE_S, Pulse, in_slices
+from clientlib.io.pulse import ASK_EVERY_S, SLICE_S, Pulse, in_slices, unconnected
 from clientlib.io.registry import Registry
 from clientlib.io.runtime import Callbacks, Options, Runtime
 from clientlib.io.watch import give_back, shared_watch
@@ -359,7 +359,7 @@ class FailoverConsumer(Consumer):
         inside a callback of that handle: confluent-kafka forgets there who called it, and aborts
         the process when another callback follows in the same poll.
         """
-        if not self._watch.confirmed_after(alias, time.monotonic() - ASK_EVERY_S):
+        if not self._pulse.lives(alias):
             return False
         named = self._options.naming
         names = [name for topic in self._topics for name in named.log_names(topic, alias).values()]
@@ -370,7 +370,7 @@ class FailoverConsumer(Consumer):
                 self._handles[alias].list_topics(name, timeout=SLICE_S)
             except KafkaException as error:
                 log.debug("%s: metadata of %s: %s", alias, name, error)
-                if error.args[0].code() == _TRANSPORT:
+                if unconnected(error):
                     return False
             self._threads.stopping.wait(_LET_IN_S)
         return True

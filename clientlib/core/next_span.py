@@ -46,13 +46,15 @@ def next_span(seat: Seat, rules: Rules) -> tuple[Span, Offset]:
     late = clip(book.late(number, me, read.origin), read.at, read.end)
     skip = join(read.skip, late) if rules.late is Late.HOLD else read.skip
     span = Span(
-        *(read.origin, rules.naming.log_name(read.origin, topic, me)),
-        *(past(skip, read.at), read.end),
+        origin=read.origin,
+        topic=rules.naming.log_name(read.origin, topic, me),
+        start=past(skip, read.at),
+        end=read.end,
         floor=floor,
         skip=skip,
+        late=late if rules.late is Late.ASK else (),
         filter=_filter(seat, rules.losses, read, delivered),
     )
-    span.late = late if rules.late is Late.ASK else ()
     return span, read.at
 
 

@@ -122,7 +122,7 @@ class Look:
     """
 
     at: float
-    living: list[str] | None = None
+    living: list[str] = field(default_factory=list)
     nobody: KafkaException | None = None
     unread: KafkaException | None = None
     floors: dict[ClusterAlias, Floors | KafkaException] = field(default_factory=dict)
@@ -154,26 +154,24 @@ class EvidenceReader:
     def find(self, job: ReadEvidence) -> EvidenceDone:
         """Return the best evidence for one partition, or say for whom to wait."""
         if self._look.at < job.asked_at:
-            self._look = Look(self._now())
+            self._look = self._see()
         try:
-            return self._found(job, self._look)
+            return self._found(job)
         except KafkaException as error:
             return EvidenceDone(job.key, job.ticket, None, f"{self._cluster.alias}: {error}")
 
-    def _found(self, job: ReadEvidence, look: Look) -> EvidenceDone:
-        if look.living is None and look.nobody is None:
-            self._see(look)
-        if look.unread is not None:
-            raise look.unread
+    def _found(self, job: ReadEvidence) -> EvidenceDone:
+        if self._look.unread is not None:
+            raise self._look.unread
         known = self._known.parts.get(job.key.partition)
         final = known is not None and known.handed_over >= job.epoch
         if known is not None and final and known.progress.memory.prints:
             found = Evidence(f"the memory of {known.member}", known.progress)
             return EvidenceDone(job.key, job.ticket, found)
         # a final report of one who has read nothing yet: those who read before it remember
-        if look.nobody is not None:
-            raise look.nobody
-        silent = self._silent(look.living or [], job.epoch)
+        if self._look.nobody is not None:
+            raise self._look.nobody
+        silent = self._silent(self._look.living, job.epoch)
         if silent:
             why = f"{', '.join(silent)} read {job.lost} and have not reported yet"
             return EvidenceDone(job.key, job.ticket, None, why)
@@ -185,7 +183,7 @@ class EvidenceReader:
         self._admin.close()
 
     def _best(self, job: ReadEvidence, known: Known | None) -> Evidence:
-        floors = self._floors(job, self._look)
+        floors = self._floors(job)
         if known is not None and (known.epoch, known.cluster) == (job.reading, job.lost):
             return Evidence(f"the last report of {known.member}", known.progress, floors)
         return Evidence("a checkpoint" if floors else "nothing", None, floors)
@@ -195,12 +193,13 @@ class EvidenceReader:
         over = self._known.handed_over
         return [ident for ident in living if over.get(ident, 0) < epoch]
 
-    def _see(self, look: Look) -> None:
+    def _see(self) -> Look:
         """Find out which members live, and read all reports that were written before.
 
         In that order: a member that leaves has told what it had read. What nobody can contradict is
         found in the reports also when the group's coordinator does not answer.
         """
+        look = Look(self._now())
         try:
             look.living = sorted(self._members())
         except KafkaException as error:
@@ -209,6 +208,7 @@ class EvidenceReader:
             self._read_on()
         except KafkaException as error:
             look.unread = error
+        return look
 
     def _members(self) -> list[str]:
         """Return the members that the group has on this cluster, by what they call themselves."""
@@ -243,17 +243,17 @@ class EvidenceReader:
             log.debug("%s: a progress record was ignored: %s", self._cluster.alias, error)
             return None
 
-    def _floors(self, job: ReadEvidence, look: Look) -> dict[ClusterAlias, Offset]:
+    def _floors(self, job: ReadEvidence) -> dict[ClusterAlias, Offset]:
         """Return MM2's lower bound of the group's position in the lost cluster's own log."""
         topic, number = job.key.partition
         name = self._naming.log_name(job.lost, topic, self._cluster.alias)
-        floors = look.floors.get(job.lost)
+        floors = self._look.floors.get(job.lost)
         if floors is None:
             try:
                 floors = self._checkpoints(job.lost)
             except KafkaException as error:
                 floors = error
-            look.floors[job.lost] = floors
+            self._look.floors[job.lost] = floors
         if isinstance(floors, KafkaException):
             raise floors
         floor = floors.get((name, number))
@@ -283,9 +283,6 @@ class EvidenceReader:
                 return
             consumer.assign([TopicPartition(topic, 0, first)])
             try:
-                most, silent_s = high, _ANSWER_S
-                yield from records_of(
-                    consumer, first, high, most=most, silent_s=silent_s, whole=True
-                )
+                yield from records_of(consumer, first, high, silent_s=_ANSWER_S, whole=True)
             finally:
                 consumer.unassign()

@@ -31,6 +31,8 @@ _BEGIN_AGAIN_S = 0.5
 RENEW_S = 5.0  # ten times the longest pause between two attempts to connect
 _NEVER_WORKED_S = 60.0  # it knows no broker yet that it could forget, and to connect costs threads
 
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public spelling
+_TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001 - as above
 _BATCH = 2000
 _GAPS_S = 0.01
 """How long to wait for offsets that may not be there: compacted away, or markers."""
@@ -172,8 +174,8 @@ def records_of(
     start: Offset,
     end: Offset,
     *,
-    most: int,
     silent_s: float,
+    most: int | None = None,
     whole: bool = False,
 ) -> Iterator[Message]:
     """Yield the records of the one partition that is assigned, up to ``end`` or where it ends.
@@ -182,19 +184,20 @@ def records_of(
     Raises KafkaException: _TIMED_OUT when nothing has come for ``silent_s`` seconds, or when it
     ends before ``end`` and is wanted ``whole``; OFFSET_OUT_OF_RANGE when it ends before ``start``.
     """
-    at, left, deadline = start, most, time.monotonic() + silent_s
+    at, deadline = start, time.monotonic() + silent_s
+    left = end - start if most is None else most
     while at < end and left > 0:
         # as many as there can be: the call returns with the last of them, and does not wait
         messages = consumer.consume(min(_BATCH, end - at, left), _GAPS_S)
         if messages:
             deadline = time.monotonic() + silent_s
         elif time.monotonic() >= deadline:
-            raise _unread(KafkaError._TIMED_OUT, at, end)  # noqa: SLF001 - confluent-kafka's public spelling
+            raise _unread(_TIMED_OUT, at, end)
         for message in messages:
             error, offset = message.error(), message.offset() or 0
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
+            if error is not None and error.code() == _EOF:
                 if whole and offset < end:  # a new leader does not know yet how far all have it
-                    raise _unread(KafkaError._TIMED_OUT, offset, end)  # noqa: SLF001 - as above
+                    raise _unread(_TIMED_OUT, offset, end)
                 return
             if error is not None:
                 raise KafkaException(error)

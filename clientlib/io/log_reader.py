@@ -144,7 +144,7 @@ class LogReader:
                 self._warm.add((alias, tp.topic))
             consumer.assign([TopicPartition(tp.topic, tp.partition, window.start)])
             try:
-                span = window.start, window.end
-                return list(records_of(consumer, *span, most=window.limit, silent_s=_SILENT_S))
+                first, end, most = window.start, window.end, window.limit
+                return list(records_of(consumer, first, end, silent_s=_SILENT_S, most=most))
             finally:
                 consumer.unassign()

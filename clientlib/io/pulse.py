@@ -48,12 +48,16 @@ class Pulse:
         A cluster that answers nobody is not asked: nothing can be told by that, and it takes time.
         """
         asked = self._now()
-        lived = self._lives(cluster, asked - ASK_EVERY_S)
-        if not lived or _heard(question) or not self._lives(cluster, asked - ASK_EVERY_S):
+        lived = self.lives(cluster, asked)
+        if not lived or _heard(question) or not self.lives(cluster, asked):
             self.forget(cluster)
             return False
         since = self._silent_since.setdefault(cluster, asked)
         return self._now() - since >= DEAF_AFTER_S
+
+    def lives(self, cluster: ClusterAlias, now: float | None = None) -> bool:
+        """Say whether a cluster has answered others lately."""
+        return self._lives(cluster, (self._now() if now is None else now) - ASK_EVERY_S)
 
     def forget(self, cluster: ClusterAlias) -> None:
         """Begin anew: the handle was replaced, or it hears."""
@@ -76,14 +80,14 @@ def in_slices(
         try:
             question(SLICE_S)
         except KafkaException as error:
-            if not _unconnected(error) or now() >= deadline:
+            if not unconnected(error) or now() >= deadline:
                 raise
         else:
             return
         sleep(_PAUSE_S)
 
 
-def _unconnected(error: KafkaException) -> bool:
+def unconnected(error: KafkaException) -> bool:
     """Say whether an error is the one, of all, that says that there was no broker to ask."""
     return bool(error.args[0].code() == KafkaError._TRANSPORT)  # noqa: SLF001
 
@@ -92,5 +96,5 @@ def _heard(question: Callable[[], object]) -> bool:
     try:
         question()
     except KafkaException as error:
-        return not _unconnected(error)
+        return not unconnected(error)
     return True

@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from failover.checkers.events import Committed, Delivered
@@ -108,15 +109,14 @@ class Interruptions:
     @classmethod
     def of(cls, history: History) -> "Interruptions":
         """Index the interruptions of a history."""
+        of_group: defaultdict[str, list[float]] = defaultdict(list)
         of_consumer: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         of_partition: defaultdict[tuple[str, str, str, int], list[float]] = defaultdict(list)
         for event in history.broken:
             of_consumer[event.group, event.consumer].append(event.at)
+            of_group[event.group].append(event.at)
         for gone in history.revoked:
             of_partition[gone.group, gone.consumer, gone.topic, gone.partition].append(gone.at)
-        of_group: defaultdict[str, list[float]] = defaultdict(list)
-        for (group, _), times in of_consumer.items():
-            of_group[group] = sorted([*of_group[group], *times])
         return cls(dict(of_group), dict(of_consumer), dict(of_partition))
 
     def broke(self, group: str, consumer: str, since: float) -> float | None:
@@ -145,12 +145,10 @@ class Interruptions:
 
     def _told(self, group: str, since: float, until: float) -> bool:
         """Say whether there was time to replace a consumer and to report without interruption."""
-        times, last = self._of_group.get(group, []), since
-        for at in times[bisect_left(times, since) : bisect_right(times, until)]:
-            if at - last > REPLACED_S + REPORTED_S:
-                return True
-            last = at
-        return until - last > REPLACED_S + REPORTED_S
+        times = self._of_group.get(group, [])
+        between = times[bisect_left(times, since) : bisect_right(times, until)]
+        waits = pairwise([since, *between, until])
+        return any(end - begin > REPLACED_S + REPORTED_S for begin, end in waits)
 
     def given_up_by_another(self, event: Delivered, since: float) -> bool:
         """Say whether another consumer gave the partition up between then and a delivery."""

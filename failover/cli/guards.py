@@ -1,6 +1,7 @@
 """What a command needs before it can begin; a refusal changes nothing."""
 
 import difflib
+from collections.abc import Iterable
 from typing import NoReturn
 
 from clientlib.protocol.errors import ClusterUnreachableError
@@ -69,9 +70,8 @@ def newest_run(snapshot: Snapshot) -> str:
 
 def unknown_run(snapshot: Snapshot, ident: str) -> NoReturn:
     """Raise RefusedError (exit code 2) that suggests the run which was probably meant."""
-    close = difflib.get_close_matches(ident, snapshot.view.journal, 1, 0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise RefusedError(f"no run {ident!r} in the journal{hint}", "failover history", ExitCode.USAGE)
+    told = f"no run {ident!r} in the journal{_meant(ident, snapshot.view.journal)}"
+    raise RefusedError(told, "failover history", ExitCode.USAGE)
 
 
 def ignorable(ident: str) -> None:
@@ -80,7 +80,10 @@ def ignorable(ident: str) -> None:
         remedy = _INSTEAD.get(ident, "do what the finding says; `failover preflight` shows it")
         raise RefusedError(f"nobody can go on despite {ident}", remedy, ExitCode.USAGE)
     if ident not in IDS:
-        close = difflib.get_close_matches(ident, IDS - NEVER_IGNORED, 1, 0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        remedy = "`failover preflight` names the findings"
-        raise RefusedError(f"no finding is called {ident!r}{hint}", remedy, ExitCode.USAGE)
+        told = f"no finding is called {ident!r}{_meant(ident, IDS - NEVER_IGNORED)}"
+        raise RefusedError(told, "`failover preflight` names the findings", ExitCode.USAGE)
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean {close[0]}?" if close else ""

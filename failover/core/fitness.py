@@ -38,9 +38,14 @@ class Case:
     completed: Run | None = None
 
     @property
-    def state(self) -> State | None:
+    def merged(self) -> View:
         """What the clusters in reach say together."""
-        return merge(self.views.values()).state
+        return merge(self.views.values())
+
+    @property
+    def state(self) -> State | None:
+        """The state that they show."""
+        return self.merged.state
 
     @property
     def declares(self) -> bool:
@@ -71,7 +76,7 @@ def refusal(
 
 def unfit(case: Case) -> RunResult | None:
     """Return why a command cannot be served by this state, or that it is served already."""
-    merged = merge(case.views.values())
+    merged = case.merged
     if merged.state is None:
         return _without_state(case)
     old = journal.unfinished(merged, case.request.scope)

@@ -46,7 +46,7 @@ def reports_ignored() -> AbstractContextManager[Any]:
     """A position of the lost cluster is taken from the mirror's checkpoint alone."""
 
     def best(self: EvidenceReader, job: ReadEvidence, known: Known | None) -> Evidence:
-        return evidences.Evidence("nothing", None, self._floors(job, self._look))
+        return evidences.Evidence("nothing", None, self._floors(job))
 
     def nothing(known: GroupProgress, reports: Iterable[Report]) -> GroupProgress:
         return replace(fold_progress(known, reports), parts={})

@@ -1,6 +1,7 @@
 """What the state alone refuses, and where an unfinished run goes on: both as tables."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,22 +36,11 @@ def case(
     to: str = "RIGHT",
     emergency: bool = False,
     expect: str = "",
-    gone: str = "",
-    acted: bool = False,
-    declared: str = "",
-    completed: Run | None = None,
+    **done: Any,
 ) -> Case:
     views = {a: v for a, v in (("LEFT", left), ("RIGHT", right)) if v is not None}
-    return Case(
-        SwitchRequest("s", to, emergency=emergency, expect_active=expect, run="now"),
-        command,
-        views,
-        ("LEFT", "RIGHT"),
-        gone=gone,
-        acted=acted,
-        declared=declared,
-        completed=completed,
-    )
+    request = SwitchRequest("s", to, emergency=emergency, expect_active=expect, run="now")
+    return Case(request, command, views, ("LEFT", "RIGHT"), **done)
 
 
 BOTH = (view(HOME), view(HOME))
